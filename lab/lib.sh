@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What the lab's scripts share: where things live, progress, logs, locks.
+# Source it; it sets no options.
+
+LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+LAB_TOP=$(dirname "$LAB_DIR")
+LAB_BUILD=${LABVISOR_BUILD:-$LAB_TOP/build}
+# Lab kernels take 15 minutes to build and depend on nothing in this tree but
+# their config fragments: keep them where every clone finds them.
+LAB_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/labvisor
+
+say()
+{
+	printf '%s\n' "$*" >&2
+}
+
+die()
+{
+	say "${0##*/}: $*"
+	exit 1
+}
+
+# as_root COMMAND...: run it as root, by sudo where we are not.
+as_root()
+{
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+# elapsed START: the time since START seconds (see $SECONDS), as 1m05s.
+elapsed()
+{
+	local s=$((SECONDS - $1))
+
+	if [ "$s" -lt 60 ]; then
+		printf '%ds' "$s"
+	else
+		printf '%dm%02ds' $((s / 60)) $((s % 60))
+	fi
+}
+
+# hash_of: a short key of standard input.
+hash_of()
+{
+	sha256sum | cut -c1-16
+}
+
+# The pulse of a long step: its elapsed time and log lines, twice a minute.
+pulse()
+{
+	local start=$SECONDS
+
+	while sleep 30; do
+		say "      ... $(elapsed "$start"), $(wc -l <"$2") steps: $1"
+	done
+}
+
+# step LOG TITLE COMMAND...: run a command with its output in LOG, show that it
+# lives, and on failure say where the log is and how it ends. A shell function
+# run this way must chain with &&: `set -e` does not reach into it.
+step()
+{
+	local log=$1 title=$2 start=$SECONDS status=0 ticker
+	shift 2
+
+	mkdir -p "$(dirname "$log")"
+	: >"$log"
+	say "  ==> $title"
+	pulse "$title" "$log" &
+	ticker=$!
+	"$@" >"$log" 2>&1 </dev/null || status=$?
+	kill "$ticker" 2>/dev/null || true
+	wait "$ticker" 2>/dev/null || true
+	if [ "$status" -ne 0 ]; then
+		say "  FAILED ($status) after $(elapsed "$start"): $title"
+		say "  log: $log; its last lines:"
+		tail -n 20 "$log" | sed 's/^/    /' >&2
+		return "$status"
+	fi
+	say "      done in $(elapsed "$start")"
+}
+
+# with_lock NAME COMMAND...: one at a time, between clones too.
+with_lock()
+{
+	local lock=$LAB_CACHE/$1.lock
+	shift
+
+	mkdir -p "$LAB_CACHE"
+	(
+		flock 9
+		"$@" 9>&-
+	) 9>"$lock"
+}
+
+# pack_cpio DIR: the folder as an initramfs archive, always the same bytes for
+# the same content.
+pack_cpio()
+{
+	(
+		cd "$1" || exit
+		find . -mindepth 1 -exec touch -h -d @0 {} +
+		find . -mindepth 1 | LC_ALL=C sort |
+			cpio -o -H newc --reproducible -R 0:0 --quiet
+	)
+}
+
+# stock_release: the newest installed Debian 6.1 kernel.
+stock_release()
+{
+	local image
+
+	image=$(find /boot -name 'vmlinuz-6.1.*-amd64' | sort -V | tail -n 1)
+	[ -n "$image" ] || die "no Debian 6.1 kernel in /boot: run lab/setup"
+	echo "${image#/boot/vmlinuz-}"
+}
+
+# le FILE OFFSET SIZE: a little-endian number of a file.
+le()
+{
+	od -An -v -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '
+}
+
+# unpack_bzimage FILE: the xz-compressed ELF image in a bzImage, found by the
+# boot protocol's setup_sects, payload_offset and payload_length.
+unpack_bzimage()
+{
+	local start
+
+	start=$((($(le "$1" $((0x1f1)) 1) + 1) * 512 +
+		$(le "$1" $((0x248)) 4)))
+	tail -c +$((start + 1)) "$1" | head -c "$(le "$1" $((0x24c)) 4)" |
+		xz -dc --single-stream
+}
+
+# stock_image RELEASE: Debian's kernel, unpacked. Three quarters of the
+# instructions of its boot are the unpacking.
+stock_image()
+{
+	local out=$LAB_BUILD/stock/vmlinux-$1
+
+	if [ ! -f "$out" ] || [ "/boot/vmlinuz-$1" -nt "$out" ]; then
+		mkdir -p "${out%/*}"
+		unpack_bzimage "/boot/vmlinuz-$1" >"$out.$$"
+		mv "$out.$$" "$out"
+	fi
+	echo "$out"
+}

@@ -64,6 +64,7 @@ struct vcpu {
 	unsigned int id;
 	int fd;
 	struct kvm_run *run;
+	size_t run_size;
 	pthread_t thread;
 };
 
@@ -139,7 +140,9 @@ int vcpu_run(struct vcpu *vcpu);
 u32 vcpu_exit(struct vcpu *vcpu);
 u32 vcpu_sync(struct vcpu *vcpu);
 void vcpu_start(struct vcpu *vcpu);
-u32 vcpu_join(struct vcpu *vcpu);
+void vcpu_start_run(struct vcpu *vcpu);
+void vcpu_kick(struct vcpu *vcpu);
+int vcpu_join(struct vcpu *vcpu);
 const char *vcpu_describe(struct vcpu *vcpu);
 
 void vcpu_get_regs(struct vcpu *vcpu, struct kvm_regs *regs);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vCPUs: creation, registers, running, and what came of it. */
+#include <signal.h>
 #include "guest.h"
 
 const char *const mode_names[NR_MODES] = {
@@ -52,7 +53,6 @@ void vcpu_offer_cpuid(struct vcpu *vcpu)
 
 struct vcpu *vcpu_new(struct vm *vm, unsigned int id)
 {
-	int size = MUST(vm->sys, KVM_GET_VCPU_MMAP_SIZE, 0);
 	struct vcpu *vcpu = calloc(1, sizeof(*vcpu));
 
 	if (!vcpu)
@@ -60,8 +60,9 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned int id)
 	vcpu->vm = vm;
 	vcpu->id = id;
 	vcpu->fd = MUST(vm->fd, KVM_CREATE_VCPU, id);
-	vcpu->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 vcpu->fd, 0);
+	vcpu->run_size = MUST(vm->sys, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vcpu->run = mmap(NULL, vcpu->run_size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		die("mmap of kvm_run: %m");
 	vcpu_offer_cpuid(vcpu);
@@ -70,9 +71,7 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned int id)
 
 void vcpu_free(struct vcpu *vcpu)
 {
-	int size = MUST(vcpu->vm->sys, KVM_GET_VCPU_MMAP_SIZE, 0);
-
-	munmap(vcpu->run, size);
+	munmap(vcpu->run, vcpu->run_size);
 	close(vcpu->fd);
 	free(vcpu);
 }
@@ -133,26 +132,59 @@ u32 vcpu_sync(struct vcpu *vcpu)
 	return io_value(vcpu->run);
 }
 
-static void *vcpu_main(void *arg)
+static void start_thread(struct vcpu *vcpu, void *(*main)(void *))
 {
-	return (void *)(uintptr_t)vcpu_sync(arg);
-}
-
-/* Run to the next guest_sync() in a thread of its own. */
-void vcpu_start(struct vcpu *vcpu)
-{
-	int ret = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
+	int ret = pthread_create(&vcpu->thread, NULL, main, vcpu);
 
 	if (ret)
 		die("pthread_create: %s", strerror(ret));
 }
 
-u32 vcpu_join(struct vcpu *vcpu)
+static void *sync_main(void *vcpu)
+{
+	return (void *)(uintptr_t)vcpu_sync(vcpu);
+}
+
+/* Run to the next guest_sync() in a thread of its own. */
+void vcpu_start(struct vcpu *vcpu)
+{
+	start_thread(vcpu, sync_main);
+}
+
+static void ignore_signal(int signal)
+{
+}
+
+static void *run_main(void *vcpu)
+{
+	return (void *)(intptr_t)vcpu_run(vcpu);
+}
+
+/* Run once in a thread of its own, which vcpu_kick() can interrupt. */
+void vcpu_start_run(struct vcpu *vcpu)
+{
+	struct sigaction action = { .sa_handler = ignore_signal };
+
+	sigaction(SIGUSR1, &action, NULL);
+	vcpu->run->immediate_exit = 0;
+	start_thread(vcpu, run_main);
+}
+
+/* Make the vCPU's thread leave KVM_RUN, whether it is in there yet or not. */
+void vcpu_kick(struct vcpu *vcpu)
+{
+	vcpu->run->immediate_exit = 1;
+	pthread_kill(vcpu->thread, SIGUSR1);
+}
+
+/* Wait for the vCPU's thread: what guest_sync() or KVM_RUN came to. */
+int vcpu_join(struct vcpu *vcpu)
 {
 	void *value;
 
 	pthread_join(vcpu->thread, &value);
-	return (uintptr_t)value;
+	vcpu->run->immediate_exit = 0;
+	return (intptr_t)value;
 }
 
 /* The last exit in words, for messages. */

@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The common core: VMs, vCPUs, and what each file offers to the others.
+ *
+ * How a field is protected stands behind it:
+ *   once   set before the object is published, then constant
+ *   vm     vm->lock
+ *   own    the vCPU's mutex, that is: the thread that runs the vCPU
+ *   atomic atomic operations, or READ_ONCE() and WRITE_ONCE()
+ * docs/locking.md gives the order of the locks.
+ */
+#ifndef LABVISOR_H
+#define LABVISOR_H
+
+#include <linux/hrtimer.h>
+#include <linux/kvm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/preempt.h>
+#include <linux/rcuwait.h>
+#include <linux/refcount.h>
+#include <linux/sched.h>
+#include <linux/srcu.h>
+#include <linux/static_call.h>
+
+#include "backend.h"
+#include "emulate/emulate.h"
+#include "irq/irq.h"
+#include "mmu/mmu.h"
+
+#define LV_MAX_VCPUS 255
+#define LV_MAX_CPUID 128
+#define LV_NR_USER_REGIONS 512
+
+/* pr_fmt() of each file: one place says who speaks */
+#define LV_FMT "labvisor: "
+
+/**
+ * enum lv_outcome - what the run loop does after an exit was handled
+ * @LV_RESUME: enter the guest again
+ * @LV_SLEEPABLE: handle the same exit again with interrupts and preemption
+ *	on; nothing was changed yet
+ * @LV_BLOCK: the vCPU halted: wait until it is runnable
+ * @LV_TO_USER: vcpu->run is filled in, return 0 to user space
+ *
+ * A handler may also return a negative errno, which KVM_RUN then returns.
+ */
+enum lv_outcome {
+	LV_RESUME,
+	LV_SLEEPABLE,
+	LV_BLOCK,
+	LV_TO_USER,
+};
+
+/**
+ * enum lv_request - what others ask of a vCPU; bits of vcpu->requests
+ * @LV_REQ_EVENT: look at pending events again before the next entry
+ * @LV_REQ_TLB_FLUSH: drop cached translations
+ * @LV_REQ_ROOT: the nested page table's root changed
+ * @LV_REQ_APIC: INIT or SIPI arrived
+ * @LV_REQ_CLOCK: write the kvmclock page
+ * @LV_REQ_STEAL: write the steal-time page
+ * @LV_REQ_EOI_EXIT: tell user space about an EOI (split irqchip)
+ * @LV_REQ_SHUTDOWN: triple fault
+ * @LV_REQ_DEAD: the VM cannot run any more: KVM_RUN returns -EIO
+ */
+enum lv_request {
+	LV_REQ_EVENT,
+	LV_REQ_TLB_FLUSH,
+	LV_REQ_ROOT,
+	LV_REQ_APIC,
+	LV_REQ_CLOCK,
+	LV_REQ_STEAL,
+	LV_REQ_EOI_EXIT,
+	LV_REQ_SHUTDOWN,
+	LV_REQ_DEAD,
+};
+
+/* Requests that the innermost loop serves with interrupts off. */
+#define LV_ATOMIC_REQUESTS \
+	(BIT(LV_REQ_EVENT) | BIT(LV_REQ_TLB_FLUSH) | BIT(LV_REQ_ROOT))
+
+enum lv_vcpu_mode { LV_OUTSIDE_GUEST, LV_IN_GUEST };
+
+/**
+ * struct lv_exception - the exception on its way into the guest
+ * @pending: raised, side effects (CR2, DR6) not yet applied
+ * @injected: handed to the hardware, or cut short by an exit
+ */
+struct lv_exception {
+	bool pending;
+	bool injected;
+	bool has_error;
+	bool has_payload;
+	u8 vector;
+	u32 error;
+	u64 payload;
+};
+
+/** struct lv_clock_user - a guest page that the host writes (kvmclock, steal) */
+struct lv_shared_page {
+	u64 msr;
+	gpa_t gpa;
+};
+
+struct lv_vcpu_stat {
+	u64 exits;
+	u64 reason[LV_NR_EXITS];
+	u64 user_exits;
+	u64 irq_injections;
+	u64 nmi_injections;
+	u64 exceptions;
+	u64 halts;
+	u64 wakeups;
+	u64 faults;
+	u64 mmio;
+	u64 pio;
+	u64 emulations;
+	u64 tlb_flushes;
+	u64 guest_steal_ns;
+};
+
+/**
+ * struct lv_vcpu - one virtual CPU; a backend's struct starts with it
+ * @regs: general registers in hardware encoding (own); RSP only if available
+ * @reg_avail: bit per enum lv_reg: the value here is current (own)
+ * @reg_dirty: bit per enum lv_reg: the backend must write it back (own)
+ * @requests: bits of enum lv_request (atomic)
+ * @mode: enum lv_vcpu_mode (atomic)
+ * @atomic: interrupts are off; handlers must not sleep (own)
+ * @cr0: CR0 as the guest sees it; bit TS may be stale, see lv_cr0() (own)
+ * @xstate: guest FPU state in XSAVE standard format while not in registers
+ * @fpu_loaded: the guest's FPU state is in the registers (own)
+ * @user_irq: vector from KVM_INTERRUPT, -1 if none (own)
+ */
+struct lv_vcpu {
+	u64 regs[16];
+	u64 rip;
+	u64 rflags;
+	u32 reg_avail;
+	u32 reg_dirty;
+	unsigned long requests;
+	int mode;
+	int cpu; /* atomic; -1 while not loaded */
+	bool atomic;
+	bool fpu_loaded;
+	bool irq_window_open; /* own: an IRQ window exit is requested */
+	bool launched; /* own: backend has run it on this load */
+
+	struct lv_vm *vm; /* once */
+	struct kvm_run *run; /* once; page 0 of the mmap */
+	struct lv_lapic *apic; /* once; NULL without in-kernel local APIC */
+
+	u64 cr0, cr2, cr3, cr4, cr8, efer; /* own */
+	u64 cr4_allowed; /* own: CR4 bits that CPUID offers */
+	u64 xcr0, xcr0_allowed; /* own */
+	u64 tsc_offset; /* own */
+	u64 pat, misc_enable, spec_ctrl, tsc_aux; /* own */
+	u64 dr[4], dr6, dr7; /* own; dr6 stale while dr_live */
+	bool dr_live; /* own: guest debug registers are in the hardware */
+	u32 guest_debug; /* own: KVM_GUESTDBG_* */
+	u64 debug_dr[4], debug_dr7; /* own: user space's breakpoints */
+
+	struct lv_exception ex; /* own */
+	struct lv_event irq; /* own: interrupt being injected */
+	int user_irq;
+	bool nmi_injected; /* own */
+	u8 nmi_pending; /* own */
+	unsigned long nmi_queued; /* atomic: NMIs from other CPUs, bit 0 and 1 */
+	int mp_state; /* own; KVM_MP_STATE_* */
+	unsigned long apic_events; /* atomic: bit per enum lv_lapic_event */
+	u8 sipi_vector; /* atomic */
+
+	struct lv_io *io; /* once; port and memory access in progress, io.c */
+	struct lv_msrs *msrs; /* once; MTRRs and other rare MSRs, msr.c */
+	struct xregs_state *xstate; /* once */
+	struct lv_mmu_cache mmu_cache; /* own */
+
+	u32 nr_cpuid; /* own */
+	struct kvm_cpuid_entry2 *cpuid; /* own */
+
+	struct lv_shared_page clock, steal, pv_eoi; /* own */
+	bool pv_unhalted; /* atomic: KVM_HC_KICK_CPU */
+	u64 steal_base, tsc_khz; /* own */
+
+	struct mutex mutex; /* the vCPU's ioctls, one at a time */
+	struct preempt_notifier notifier;
+	struct rcuwait wait;
+	struct pid *pid; /* atomic (RCU): last thread that ran it */
+	sigset_t sigset; /* own: KVM_SET_SIGNAL_MASK */
+	bool sigset_active; /* own */
+	int id; /* once: APIC ID */
+	int index; /* once: position in vm->vcpus */
+	struct lv_vcpu_stat stat; /* own; read without lock */
+};
+
+enum lv_irqchip_mode { LV_IRQCHIP_NONE, LV_IRQCHIP_SPLIT, LV_IRQCHIP_KERNEL };
+
+/**
+ * struct lv_vm - one virtual machine
+ * @users: file descriptors (VM, vCPUs, devices) that keep it alive
+ */
+struct lv_vm {
+	struct mm_struct *mm; /* once; grabbed, not pinned */
+	refcount_t users;
+	struct mutex lock; /* VM-wide ioctls; taken before a vCPU's mutex */
+	bool dead; /* atomic */
+
+	struct lv_vcpu *vcpus[LV_MAX_VCPUS]; /* vm; published by nr_vcpus */
+	int nr_vcpus; /* vm, read with smp_load_acquire() */
+	u32 boot_cpu_id; /* vm */
+
+	struct lv_memory mem; /* slots: mmu/mmu.h */
+	struct lv_mmu mmu; /* nested page tables: mmu/mmu.h */
+
+	enum lv_irqchip_mode irqchip_mode; /* vm, read with READ_ONCE() */
+	struct lv_irqchip *irqchip; /* vm, then constant: irq/irqchip.c */
+	struct lv_iobus *iobus; /* once: irq/iobus.c */
+
+	struct lv_clock *clock; /* once: pv.c */
+	u64 tsc_khz; /* vm: default of new vCPUs */
+	bool disable_hlt_exits, disable_pause_exits, disable_mwait_exits;
+	bool exception_payload; /* vm: KVM_CAP_EXCEPTION_PAYLOAD */
+	bool manual_dirty_log; /* vm: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
+	struct list_head node; /* lv_vms_lock */
+	struct dentry *debugfs;
+};
+
+#define lv_for_each_vcpu(i, v, vm)                                   \
+	for ((i) = 0; (i) < smp_load_acquire(&(vm)->nr_vcpus) &&     \
+		      ((v) = (vm)->vcpus[i], true);                  \
+	     (i)++)
+
+/* ---- the backend in use ---- */
+
+extern struct lv_backend *lv_backend; /* once, at module load */
+
+#define LV_DECLARE_OP(op) \
+	DECLARE_STATIC_CALL(lv_op_##op, *(((struct lv_backend *)0)->op));
+LV_HOT_OPS(LV_DECLARE_OP)
+#define lv_call(op) static_call(lv_op_##op)
+
+/* ---- registers ---- */
+
+static inline void lv_cache(struct lv_vcpu *v, enum lv_reg reg)
+{
+	if (unlikely(!(v->reg_avail & BIT(reg))))
+		lv_call(cache_reg)(v, reg);
+}
+
+static inline void lv_mark_dirty(struct lv_vcpu *v, enum lv_reg reg)
+{
+	v->reg_avail |= BIT(reg);
+	v->reg_dirty |= BIT(reg);
+}
+
+static inline u64 lv_rip(struct lv_vcpu *v)
+{
+	lv_cache(v, LV_R_RIP);
+	return v->rip;
+}
+
+static inline void lv_set_rip(struct lv_vcpu *v, u64 rip)
+{
+	v->rip = rip;
+	lv_mark_dirty(v, LV_R_RIP);
+}
+
+static inline u64 lv_rflags(struct lv_vcpu *v)
+{
+	lv_cache(v, LV_R_RFLAGS);
+	return v->rflags;
+}
+
+static inline void lv_set_rflags(struct lv_vcpu *v, u64 rflags)
+{
+	v->rflags = rflags;
+	lv_mark_dirty(v, LV_R_RFLAGS);
+}
+
+static inline u64 lv_reg(struct lv_vcpu *v, unsigned int nr)
+{
+	if (nr == LV_R_RSP)
+		lv_cache(v, LV_R_RSP);
+	return v->regs[nr];
+}
+
+static inline void lv_set_reg(struct lv_vcpu *v, unsigned int nr, u64 val)
+{
+	v->regs[nr] = val;
+	if (nr == LV_R_RSP)
+		lv_mark_dirty(v, LV_R_RSP);
+}
+
+/* RDX:RAX, the pair that MSR and XCR instructions use */
+static inline u64 lv_edx_eax(struct lv_vcpu *v)
+{
+	return (u32)v->regs[0] | v->regs[2] << 32;
+}
+
+static inline void lv_set_edx_eax(struct lv_vcpu *v, u64 val)
+{
+	v->regs[0] = (u32)val;
+	v->regs[2] = val >> 32;
+}
+
+static inline u64 lv_cr0(struct lv_vcpu *v)
+{
+	lv_cache(v, LV_R_CR0);
+	return v->cr0;
+}
+
+static inline u64 lv_cr2(struct lv_vcpu *v)
+{
+	lv_cache(v, LV_R_CR2);
+	return v->cr2;
+}
+
+static inline void lv_set_cr2(struct lv_vcpu *v, u64 cr2)
+{
+	v->cr2 = cr2;
+	lv_mark_dirty(v, LV_R_CR2);
+}
+
+static inline u64 lv_cr3(struct lv_vcpu *v)
+{
+	lv_cache(v, LV_R_CR3);
+	return v->cr3;
+}
+
+/* ---- requests and kicks (vcpu.c) ---- */
+
+static inline void lv_request(struct lv_vcpu *v, enum lv_request req)
+{
+	/* Pairs with the barrier after mode = IN_GUEST in the run loop. */
+	set_bit(req, &v->requests);
+}
+
+void lv_kick(struct lv_vcpu *v);
+void lv_request_all(struct lv_vm *vm, enum lv_request req, bool wait);
+struct lv_vcpu *lv_vcpu_by_id(struct lv_vm *vm, u32 id);
+bool lv_vcpu_runnable(struct lv_vcpu *v);
+void lv_vcpu_load(struct lv_vcpu *v);
+void lv_vcpu_put(struct lv_vcpu *v);
+void lv_vcpu_reset(struct lv_vcpu *v, bool init);
+long lv_vcpu_run(struct lv_vcpu *v);
+int lv_vcpu_create(struct lv_vm *vm, u32 id);
+void lv_vcpu_destroy(struct lv_vcpu *v);
+
+/* ---- VMs (vm.c, main.c) ---- */
+
+int lv_vm_create(unsigned long type);
+void lv_vm_get(struct lv_vm *vm);
+void lv_vm_put(struct lv_vm *vm);
+void lv_vm_kill(struct lv_vm *vm, const char *why);
+int lv_hardware_get(void);
+void lv_hardware_put(void);
+
+/* ---- exits (exit.c) ---- */
+
+int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit);
+int lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_internal_error(struct lv_vcpu *v, u32 suberror,
+		      const struct lv_exit *exit);
+
+/* ---- events (event.c) ---- */
+
+void lv_queue_exception(struct lv_vcpu *v, u8 vector);
+void lv_queue_exception_error(struct lv_vcpu *v, u8 vector, u32 error);
+void lv_queue_page_fault(struct lv_vcpu *v, u32 error, gva_t cr2);
+void lv_queue_debug(struct lv_vcpu *v, u64 dr6_bits);
+void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event);
+void lv_inject_events(struct lv_vcpu *v);
+void lv_post_nmi(struct lv_vcpu *v);
+bool lv_irq_pending(struct lv_vcpu *v);
+
+static inline int lv_inject_gp(struct lv_vcpu *v)
+{
+	lv_queue_exception_error(v, 13, 0);
+	return LV_RESUME;
+}
+
+static inline int lv_inject_ud(struct lv_vcpu *v)
+{
+	lv_queue_exception(v, 6);
+	return LV_RESUME;
+}
+
+/* ---- guest memory by physical address (mmu/guest_mem.c) ---- */
+
+/*
+ * The caller holds vm->mem.srcu and its mm is the VM's. With v->atomic the
+ * copies do not fault pages in but fail with -EAGAIN: then return
+ * LV_SLEEPABLE. -EFAULT: no memory slot, or the mapping is gone.
+ */
+int lv_gpa_read(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
+		bool atomic);
+int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf,
+		 unsigned int len, bool atomic);
+
+/* ---- guest linear addresses (gva.c) ---- */
+
+/**
+ * struct lv_fault - why a guest access faulted, ready for injection
+ */
+struct lv_fault {
+	u8 vector;
+	bool has_error;
+	u32 error;
+	gva_t cr2;
+};
+
+int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
+		  struct lv_fault *fault);
+int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max);
+
+/* ---- ports, MMIO, emulation (io.c) ---- */
+
+int lv_io_init(struct lv_vcpu *v);
+void lv_io_free(struct lv_vcpu *v);
+int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_handle_mmio(struct lv_vcpu *v, gpa_t gpa);
+int lv_complete_io(struct lv_vcpu *v);
+bool lv_io_in_progress(const struct lv_vcpu *v);
+
+/* ---- CPUID and MSRs (cpuid.c, msr.c) ---- */
+
+const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
+					     u32 index);
+void lv_cpuid_changed(struct lv_vcpu *v);
+int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit);
+bool lv_guest_has(struct lv_vcpu *v, unsigned int x86_feature);
+int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host);
+int lv_msr_set(struct lv_vcpu *v, u32 msr, u64 val, bool host);
+int lv_msrs_init(struct lv_vcpu *v);
+void lv_msrs_reset(struct lv_vcpu *v, bool init);
+void lv_msrs_free(struct lv_vcpu *v);
+
+/* ---- control registers and API state (regs.c, state.c) ---- */
+
+int lv_set_cr0(struct lv_vcpu *v, u64 cr0); /* 0, or -EINVAL: #GP */
+int lv_set_cr3(struct lv_vcpu *v, u64 cr3);
+int lv_set_cr4(struct lv_vcpu *v, u64 cr4);
+int lv_set_cr8(struct lv_vcpu *v, u64 cr8);
+u64 lv_cr8(struct lv_vcpu *v);
+int lv_set_efer(struct lv_vcpu *v, u64 efer, bool host);
+int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0);
+int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val);
+u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr);
+void lv_sync_regs_store(struct lv_vcpu *v);
+int lv_sync_regs_load(struct lv_vcpu *v);
+
+/* ---- guest FPU state (fpu.c) ---- */
+
+int lv_fpu_probe(void);
+u64 lv_fpu_supported(void); /* XCR0 bits that guests may have */
+int lv_fpu_init(struct lv_vcpu *v);
+void lv_fpu_free(struct lv_vcpu *v);
+void lv_fpu_reset(struct lv_vcpu *v);
+void lv_fpu_load(struct lv_vcpu *v); /* preemption off until lv_fpu_put() */
+void lv_fpu_put(struct lv_vcpu *v);
+
+/* ---- clocks and paravirtual interfaces (pv.c) ---- */
+
+int lv_clock_init(struct lv_vm *vm);
+void lv_clock_free(struct lv_vm *vm);
+u64 lv_guest_tsc(struct lv_vcpu *v, u64 host_tsc);
+void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc);
+void lv_serve_clock(struct lv_vcpu *v);
+void lv_serve_steal(struct lv_vcpu *v);
+int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host);
+int lv_pv_get_msr(struct lv_vcpu *v, u32 msr, u64 *val);
+void lv_pv_eoi_before_entry(struct lv_vcpu *v);
+void lv_pv_eoi_after_exit(struct lv_vcpu *v);
+int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
+
+/* ---- in-kernel interrupt controllers: the kernel side (irq/irqchip.c) ---- */
+
+void lv_irqchip_free(struct lv_vm *vm);
+int lv_vcpu_apic_create(struct lv_vcpu *v); /* no-op without irqchip */
+void lv_vcpu_apic_free(struct lv_vcpu *v);
+/* Vector to inject now (acknowledged), or -1. */
+int lv_irqchip_ack(struct lv_vcpu *v);
+bool lv_irqchip_has_irq(struct lv_vcpu *v);
+
+/* In-kernel devices on the port and memory bus (irq/iobus.c). */
+enum lv_space { LV_SPACE_PIO, LV_SPACE_MMIO };
+int lv_iobus_init(struct lv_vm *vm);
+void lv_iobus_free(struct lv_vm *vm);
+/* 0 if a device took it, -EOPNOTSUPP if user space has to. Does not sleep. */
+int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		  unsigned int len, void *data);
+int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		   unsigned int len, const void *data);
+
+/* ---- ioctl handlers ---- */
+
+/*
+ * ioctl.c copies an argument of _IOC_SIZE() bytes in and out. A handler gets
+ * it as @data; @arg is the ioctl's raw argument, a user pointer for those
+ * whose size varies.
+ */
+long lv_device_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long lv_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long lv_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+typedef long (*lv_sys_fn)(void *data, unsigned long arg);
+typedef long (*lv_vm_fn)(struct lv_vm *vm, void *data, unsigned long arg);
+typedef long (*lv_vcpu_fn)(struct lv_vcpu *v, void *data, unsigned long arg);
+
+#define LV_SYS_IOCTL(name) long lv_##name(void *data, unsigned long arg)
+#define LV_VM_IOCTL(name) \
+	long lv_##name(struct lv_vm *vm, void *data, unsigned long arg)
+#define LV_VCPU_IOCTL(name) \
+	long lv_##name(struct lv_vcpu *v, void *data, unsigned long arg)
+
+/* cpuid.c */
+LV_SYS_IOCTL(ioctl_get_supported_cpuid);
+LV_SYS_IOCTL(ioctl_get_emulated_cpuid);
+LV_VCPU_IOCTL(ioctl_set_cpuid2);
+LV_VCPU_IOCTL(ioctl_get_cpuid2);
+/* msr.c */
+LV_SYS_IOCTL(ioctl_get_msr_index_list);
+LV_SYS_IOCTL(ioctl_get_msr_feature_list);
+LV_SYS_IOCTL(ioctl_get_feature_msrs);
+LV_VCPU_IOCTL(ioctl_get_msrs);
+LV_VCPU_IOCTL(ioctl_set_msrs);
+/* state.c */
+LV_VCPU_IOCTL(ioctl_get_regs);
+LV_VCPU_IOCTL(ioctl_set_regs);
+LV_VCPU_IOCTL(ioctl_get_sregs);
+LV_VCPU_IOCTL(ioctl_set_sregs);
+LV_VCPU_IOCTL(ioctl_get_sregs2);
+LV_VCPU_IOCTL(ioctl_set_sregs2);
+LV_VCPU_IOCTL(ioctl_get_fpu);
+LV_VCPU_IOCTL(ioctl_set_fpu);
+LV_VCPU_IOCTL(ioctl_get_xsave);
+LV_VCPU_IOCTL(ioctl_get_xsave2);
+LV_VCPU_IOCTL(ioctl_set_xsave);
+LV_VCPU_IOCTL(ioctl_get_xcrs);
+LV_VCPU_IOCTL(ioctl_set_xcrs);
+LV_VCPU_IOCTL(ioctl_get_debugregs);
+LV_VCPU_IOCTL(ioctl_set_debugregs);
+LV_VCPU_IOCTL(ioctl_get_vcpu_events);
+LV_VCPU_IOCTL(ioctl_set_vcpu_events);
+LV_VCPU_IOCTL(ioctl_get_mp_state);
+LV_VCPU_IOCTL(ioctl_set_mp_state);
+LV_VCPU_IOCTL(ioctl_set_guest_debug);
+LV_VCPU_IOCTL(ioctl_translate);
+LV_VCPU_IOCTL(ioctl_interrupt);
+LV_VCPU_IOCTL(ioctl_nmi);
+LV_VCPU_IOCTL(ioctl_set_signal_mask);
+LV_VCPU_IOCTL(ioctl_get_tsc_khz);
+LV_VCPU_IOCTL(ioctl_set_tsc_khz);
+LV_VCPU_IOCTL(ioctl_tpr_access_reporting);
+LV_VCPU_IOCTL(ioctl_set_vapic_addr);
+/* pv.c */
+LV_VM_IOCTL(ioctl_get_clock);
+LV_VM_IOCTL(ioctl_set_clock);
+LV_VCPU_IOCTL(ioctl_kvmclock_ctrl);
+/* mmu/memslot.c, mmu/dirty.c */
+LV_VM_IOCTL(ioctl_set_user_memory_region);
+LV_VM_IOCTL(ioctl_get_dirty_log);
+LV_VM_IOCTL(ioctl_clear_dirty_log);
+/* irq/irqchip.c, irq/eventfd.c, irq/iobus.c */
+LV_VM_IOCTL(ioctl_create_irqchip);
+LV_VM_IOCTL(ioctl_get_irqchip);
+LV_VM_IOCTL(ioctl_set_irqchip);
+LV_VM_IOCTL(ioctl_irq_line);
+LV_VM_IOCTL(ioctl_irq_line_status);
+LV_VM_IOCTL(ioctl_create_pit);
+LV_VM_IOCTL(ioctl_create_pit2);
+LV_VM_IOCTL(ioctl_get_pit);
+LV_VM_IOCTL(ioctl_set_pit);
+LV_VM_IOCTL(ioctl_get_pit2);
+LV_VM_IOCTL(ioctl_set_pit2);
+LV_VM_IOCTL(ioctl_reinject_control);
+LV_VM_IOCTL(ioctl_set_gsi_routing);
+LV_VM_IOCTL(ioctl_signal_msi);
+LV_VM_IOCTL(ioctl_irqfd);
+LV_VM_IOCTL(ioctl_ioeventfd);
+LV_VM_IOCTL(ioctl_register_coalesced);
+LV_VM_IOCTL(ioctl_unregister_coalesced);
+LV_VCPU_IOCTL(ioctl_get_lapic);
+LV_VCPU_IOCTL(ioctl_set_lapic);
+int lv_split_irqchip(struct lv_vm *vm, u32 pins); /* KVM_CAP_SPLIT_IRQCHIP */
+
+#endif /* LABVISOR_H */

@@ -11,6 +11,9 @@
 
 #include "lab.h"
 
+/* Trap entry saves no other registers, so handlers must not use any. */
+#pragma GCC target("general-regs-only")
+
 #define SYNC_PORT	0x5a0
 #define FAIL_PORT	0x5a4
 
@@ -296,7 +299,7 @@ static inline void apic_icr(u32 dest, u32 command)
 		     "xor %%r11d, %%r11d"				\
 		     : [trap] "=m"(__trap)				\
 		     : [magic] "i"(CATCH_MAGIC), ##__VA_ARGS__		\
-		     : "rax", "rbx", "rcx", "rdx", "r10", "r11", "memory"); \
+		     : "r10", "r11", "memory"); \
 	__trap;								\
 })
 

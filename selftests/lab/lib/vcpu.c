@@ -108,14 +108,17 @@ static void guest_failed(struct vcpu *vcpu)
 	    regs.rbx, regs.rcx);
 }
 
-/* Run to the next exit, which is the value. */
+/*
+ * Run to the next exit, which is the value. A vCPU that was waiting to be
+ * started may say EAGAIN when that has come.
+ */
 u32 vcpu_exit(struct vcpu *vcpu)
 {
 	int ret;
 
 	do {
 		ret = vcpu_run(vcpu);
-	} while (ret == -EINTR);
+	} while (ret == -EINTR || ret == -EAGAIN);
 	if (ret)
 		die("vCPU %u: KVM_RUN: %s", vcpu->id, strerror(-ret));
 	if (is_report(vcpu->run, FAIL_PORT))

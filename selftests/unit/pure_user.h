@@ -40,6 +40,7 @@ typedef unsigned long ulong;
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define fallthrough __attribute__((__fallthrough__))
+#undef __always_inline /* glibc has one, too */
 #define __always_inline inline __attribute__((__always_inline__))
 #define noinline __attribute__((__noinline__))
 #define static_assert _Static_assert
@@ -50,6 +51,10 @@ typedef unsigned long ulong;
 #define smp_mb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define smp_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
 #define smp_rmb() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define smp_mb__after_atomic() smp_mb()
+#define smp_store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define smp_load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define xchg(p, v) __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
 #define array_index_nospec(i, n) (i)
 #define WARN_ON_ONCE(c) ({ bool c_ = !!(c); if (c_) abort(); c_; })
 

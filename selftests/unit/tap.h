@@ -18,13 +18,13 @@ static unsigned int tap_count, tap_failed;
 
 #define ok(cond, ...) tap_ok(!!(cond), __FILE__, __LINE__, __VA_ARGS__)
 
-#define is(got, want, ...)                                                    \
-	do {                                                                  \
-		unsigned long long tap_g = (unsigned long long)(got);         \
-		unsigned long long tap_w = (unsigned long long)(want);        \
-									      \
-		if (!ok(tap_g == tap_w, __VA_ARGS__))                         \
-			printf("#   got %#llx, want %#llx\n", tap_g, tap_w);  \
+#define is(got, want, ...)                                                   \
+	do {                                                                 \
+		unsigned long long tap_g = (unsigned long long)(got);        \
+		unsigned long long tap_w = (unsigned long long)(want);       \
+                                                                             \
+		if (!ok(tap_g == tap_w, __VA_ARGS__))                        \
+			printf("#   got %#llx, want %#llx\n", tap_g, tap_w); \
 	} while (0)
 
 static inline int __attribute__((format(printf, 4, 5)))

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Interrupt controllers of a PC as pure state machines.
+ *
+ *   device --GSI--> routing.c --pin--> pic.c ----INTR----+
+ *                       |     --pin--> ioapic.c --msg-+  |
+ *                       +----------MSI------msg-------+  |
+ *                                                     v  v
+ *                                apic_bus.c --> lapic.c of each vCPU
+ *
+ * None of it knows the kernel. What it needs from its surroundings are the
+ * extern functions marked "hook": plain calls resolved at link time, because
+ * an indirect call costs a retpoline. The kernel side is in irqchip.c, the
+ * unit tests bring their own.
+ *
+ * Protection:
+ *   chip   the irqchip lock: all of PIC, I/O APIC and PIT
+ *   own    the thread of the vCPU that owns the local APIC
+ *   atomic any CPU, by atomic bit operations
+ *   once   written by the owner with WRITE_ONCE(), read by any CPU
+ */
+#ifndef LABVISOR_IRQ_H
+#define LABVISOR_IRQ_H
+
+#include "../pure.h"
+
+#include <linux/kvm.h>
+
+#define LV_MAX_APICS 256
+#define LV_VECTORS 256
+
+/** lv_irq_now_ns - hook: monotonic host time, the clock of every timer here */
+u64 lv_irq_now_ns(void);
+
+/* ---- interrupt messages: what travels between the APICs ---- */
+
+/** enum lv_delivery - delivery mode, as encoded in ICR, RTE, LVT and MSI */
+enum lv_delivery {
+	LV_DELIVER_FIXED = 0,
+	LV_DELIVER_LOWEST = 1,
+	LV_DELIVER_SMI = 2,
+	LV_DELIVER_NMI = 4,
+	LV_DELIVER_INIT = 5,
+	LV_DELIVER_SIPI = 6,
+	LV_DELIVER_EXTINT = 7,
+};
+
+/** enum lv_shorthand - destination shorthand, as encoded in ICR */
+enum lv_shorthand {
+	LV_TO_DEST = 0,
+	LV_TO_SELF = 1,
+	LV_TO_ALL = 2,
+	LV_TO_OTHERS = 3,
+};
+
+/**
+ * struct lv_apic_msg - one interrupt message
+ * @dest: physical APIC ID or logical destination; broadcast is LV_TO_ALL
+ * @vector: vector, or start-up page for SIPI
+ * @delivery: enum lv_delivery
+ * @shorthand: enum lv_shorthand
+ * @logical: @dest is a logical destination
+ * @level: level triggered: the EOI goes back to the I/O APIC
+ * @x2apic: @dest has x2APIC format, so only x2APIC targets can match it
+ */
+struct lv_apic_msg {
+	u32 dest;
+	u8 vector;
+	u8 delivery;
+	u8 shorthand;
+	bool logical;
+	bool level;
+	bool x2apic;
+};
+
+struct lv_lapic;
+
+/**
+ * struct lv_apic_bus - the local APICs of a VM
+ * @apic: by APIC ID; entries appear and never go while the VM lives
+ * @nr: one past the highest APIC ID in use
+ * @edge_eoi: vectors whose EOI the I/O APIC wants although they are edge
+ *	triggered (chip, once)
+ */
+struct lv_apic_bus {
+	struct lv_lapic *apic[LV_MAX_APICS];
+	unsigned int nr;
+	unsigned long edge_eoi[BITS_TO_LONGS(LV_VECTORS)];
+};
+
+void lv_apic_bus_add(struct lv_apic_bus *bus, struct lv_lapic *apic);
+int lv_apic_bus_send(struct lv_apic_bus *bus, const struct lv_apic_msg *msg,
+		     struct lv_lapic *from);
+
+/* ---- local APIC ---- */
+
+#define LV_APIC_DEFAULT_BASE 0xfee00000ULL
+#define LV_APIC_BASE_BSP BIT_ULL(8)
+#define LV_APIC_BASE_X2APIC BIT_ULL(10)
+#define LV_APIC_BASE_ENABLE BIT_ULL(11)
+
+#define LV_X2APIC_MSR 0x800
+#define LV_SPIV_ENABLE BIT(8)
+
+/* Register numbers: MMIO offset >> 4, MSR index - 0x800. */
+enum lv_lapic_reg {
+	LAPIC_ID = 0x02,
+	LAPIC_VERSION = 0x03,
+	LAPIC_TPR = 0x08,
+	LAPIC_APR = 0x09,
+	LAPIC_PPR = 0x0a,
+	LAPIC_EOI = 0x0b,
+	LAPIC_LDR = 0x0d,
+	LAPIC_DFR = 0x0e,
+	LAPIC_SPIV = 0x0f,
+	LAPIC_ISR = 0x10,
+	LAPIC_TMR = 0x18,
+	LAPIC_IRR = 0x20,
+	LAPIC_ESR = 0x28,
+	LAPIC_ICR = 0x30,
+	LAPIC_ICR2 = 0x31,
+	LAPIC_LVT_TIMER = 0x32,
+	LAPIC_LVT_THERMAL = 0x33,
+	LAPIC_LVT_PERF = 0x34,
+	LAPIC_LVT_LINT0 = 0x35,
+	LAPIC_LVT_LINT1 = 0x36,
+	LAPIC_LVT_ERROR = 0x37,
+	LAPIC_TIMER_INIT = 0x38,
+	LAPIC_TIMER_COUNT = 0x39,
+	LAPIC_TIMER_DIV = 0x3e,
+	LAPIC_SELF_IPI = 0x3f,
+	LAPIC_NR_REGS = 0x40,
+};
+
+/**
+ * struct lv_lapic - one local APIC
+ * @irr: interrupt request register (atomic)
+ * @tmr: trigger mode register (atomic)
+ * @errors: error bits not yet latched into ESR (atomic)
+ * @irr_pending: false only if @irr is empty (once, set by any CPU)
+ * @isr_highest: highest vector in @isr, -1 if none (own)
+ * @isr: in-service register (own)
+ * @bus: where messages go
+ * @id: APIC ID, fixed
+ * @has_x2apic: the guest may enter x2APIC mode (own)
+ * @has_tsc_deadline: the guest may select TSC-deadline mode (own)
+ * @base: IA32_APIC_BASE (own, once)
+ * @regs: the registers that are plain storage (own, once)
+ * @tsc_deadline: IA32_TSC_DEADLINE (own, and timer expiry)
+ * @expiry: host time of the next timer expiry, 0 if stopped (own, and timer
+ *	expiry); the owner cancels the timer before it changes anything that
+ *	expiry reads or writes
+ */
+struct lv_lapic {
+	unsigned long irr[BITS_TO_LONGS(LV_VECTORS)];
+	unsigned long tmr[BITS_TO_LONGS(LV_VECTORS)];
+	unsigned long errors;
+	bool irr_pending;
+
+	int isr_highest;
+	unsigned long isr[BITS_TO_LONGS(LV_VECTORS)];
+
+	struct lv_apic_bus *bus;
+	u32 id;
+	bool has_x2apic;
+	bool has_tsc_deadline;
+	u64 base;
+	u32 regs[LAPIC_NR_REGS];
+	u64 tsc_deadline;
+	u64 expiry;
+};
+
+/** enum lv_lapic_event - what an APIC message does to a vCPU besides vectors */
+enum lv_lapic_event {
+	LV_LAPIC_NMI,
+	LV_LAPIC_INIT,
+	LV_LAPIC_SIPI,
+};
+
+/** lv_lapic_notify - hook: an interrupt became pending; called on any CPU */
+void lv_lapic_notify(struct lv_lapic *apic);
+
+/** lv_lapic_event - hook: NMI, INIT or SIPI arrived; called on any CPU */
+void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event,
+		    u8 vector);
+
+/** lv_lapic_eoi_broadcast - hook: EOI of a vector the I/O APIC cares about */
+void lv_lapic_eoi_broadcast(struct lv_lapic *apic, u8 vector);
+
+/** lv_lapic_timer_arm - hook: call lv_lapic_timer_expired() at @deadline */
+void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline);
+
+/** lv_lapic_timer_cancel - hook: disarm, wait for a running expiry to end */
+void lv_lapic_timer_cancel(struct lv_lapic *apic);
+
+/** lv_lapic_ns_until - hook: nanoseconds until the guest's TSC is @tsc */
+s64 lv_lapic_ns_until(struct lv_lapic *apic, u64 tsc);
+
+void lv_lapic_init(struct lv_lapic *apic, struct lv_apic_bus *bus, u32 id,
+		   bool bsp);
+void lv_lapic_reset(struct lv_lapic *apic);
+int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host);
+
+u32 lv_lapic_mmio_read(struct lv_lapic *apic, u32 offset);
+void lv_lapic_mmio_write(struct lv_lapic *apic, u32 offset, u32 val);
+int lv_lapic_rdmsr(struct lv_lapic *apic, u32 msr, u64 *val);
+int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val);
+void lv_lapic_set_tsc_deadline(struct lv_lapic *apic, u64 tsc);
+
+int lv_lapic_deliverable(struct lv_lapic *apic);
+void lv_lapic_ack(struct lv_lapic *apic, u8 vector);
+void lv_lapic_eoi(struct lv_lapic *apic);
+int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg);
+void lv_lapic_timer_expired(struct lv_lapic *apic);
+bool lv_lapic_accepts_pic(const struct lv_lapic *apic);
+
+void lv_lapic_get_state(struct lv_lapic *apic, struct kvm_lapic_state *state);
+int lv_lapic_set_state(struct lv_lapic *apic,
+		       const struct kvm_lapic_state *state);
+
+static inline bool lv_lapic_enabled(const struct lv_lapic *apic)
+{
+	return READ_ONCE(apic->base) & LV_APIC_BASE_ENABLE;
+}
+
+static inline bool lv_lapic_x2apic(const struct lv_lapic *apic)
+{
+	return READ_ONCE(apic->base) & LV_APIC_BASE_X2APIC;
+}
+
+/* Off by software, it takes no vectors but still NMI, INIT and SIPI. */
+static inline bool lv_lapic_software_enabled(const struct lv_lapic *apic)
+{
+	return READ_ONCE(apic->regs[LAPIC_SPIV]) & LV_SPIV_ENABLE;
+}
+
+/** lv_lapic_pending - vector to inject now, or -1; one load when there is none */
+static inline int lv_lapic_pending(struct lv_lapic *apic)
+{
+	return READ_ONCE(apic->irr_pending) ? lv_lapic_deliverable(apic) : -1;
+}
+
+/** lv_lapic_tpr - task priority register; CR8 is its upper half */
+static inline u8 lv_lapic_tpr(const struct lv_lapic *apic)
+{
+	return apic->regs[LAPIC_TPR];
+}
+
+static inline void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
+{
+	apic->regs[LAPIC_TPR] = tpr;
+}
+
+/**
+ * lv_lapic_pv_eoi_safe - may the guest end the interrupt in service without
+ * an exit?
+ *
+ * Only if nobody waits for that EOI: neither the I/O APIC nor another vector.
+ */
+static inline bool lv_lapic_pv_eoi_safe(const struct lv_lapic *apic)
+{
+	int vector = apic->isr_highest;
+
+	return vector >= 0 && !READ_ONCE(apic->irr_pending) &&
+	       !test_bit(vector, apic->tmr) &&
+	       !test_bit(vector, apic->bus->edge_eoi);
+}
+
+/* ---- interrupt lines ---- */
+
+/** enum lv_line_source - who drives a line; a line is high while one does */
+enum lv_line_source {
+	LV_LINE_USER,
+	LV_LINE_PIT,
+	LV_LINE_RESAMPLE,
+};
+
+/*
+ * Setting a line returns what KVM_IRQ_LINE_STATUS reports: negative if it was
+ * ignored (masked), 0 if it merged with an earlier one, else how many CPUs
+ * got it.
+ */
+#define LV_LINE_IGNORED (-1)
+
+static inline bool lv_line_drive(u8 *sources, enum lv_line_source source,
+				 bool level)
+{
+	if (level)
+		*sources |= BIT(source);
+	else
+		*sources &= ~BIT(source);
+	return *sources;
+}
+
+/* ---- I/O APIC ---- */
+
+#define LV_IOAPIC_BASE 0xfec00000ULL
+#define LV_IOAPIC_SIZE 0x100
+
+/**
+ * struct lv_ioapic - one I/O APIC (chip)
+ * @bus: where messages go
+ * @id: identification register
+ * @select: register that the window shows
+ * @lines: level of each pin
+ * @watched: pins whose EOI is wanted even if edge triggered
+ * @sources: who holds each pin high, bits of enum lv_line_source
+ * @redir: redirection table entries
+ */
+struct lv_ioapic {
+	struct lv_apic_bus *bus;
+	u32 id;
+	u32 select;
+	u32 lines;
+	u32 watched;
+	u8 sources[KVM_IOAPIC_NUM_PINS];
+	u64 redir[KVM_IOAPIC_NUM_PINS];
+};
+
+void lv_ioapic_init(struct lv_ioapic *io, struct lv_apic_bus *bus);
+u32 lv_ioapic_read(struct lv_ioapic *io, u32 offset);
+void lv_ioapic_write(struct lv_ioapic *io, u32 offset, u32 val);
+int lv_ioapic_set_line(struct lv_ioapic *io, unsigned int pin,
+		       enum lv_line_source source, bool level);
+u32 lv_ioapic_eoi(struct lv_ioapic *io, u8 vector);
+void lv_ioapic_service(struct lv_ioapic *io, u32 pins);
+void lv_ioapic_watch(struct lv_ioapic *io, u32 pins);
+void lv_ioapic_get_state(const struct lv_ioapic *io,
+			 struct kvm_ioapic_state *state);
+void lv_ioapic_set_state(struct lv_ioapic *io,
+			 const struct kvm_ioapic_state *state);
+
+/* ---- 8259 PICs ---- */
+
+#define LV_PIC_LINES 16
+
+/**
+ * struct lv_pic - master and slave 8259 (chip)
+ * @chip: KVM's state is all there is
+ * @sources: who holds each line high, bits of enum lv_line_source
+ * @acked: lines whose service ended since somebody last cleared this
+ * @output: level of the master's INTR pin (once)
+ */
+struct lv_pic {
+	struct kvm_pic_state chip[2];
+	u8 sources[LV_PIC_LINES];
+	u16 acked;
+	bool output;
+};
+
+/** lv_pic_raise - hook: INTR went high; a vCPU that accepts it may run */
+void lv_pic_raise(struct lv_pic *pic);
+
+void lv_pic_init(struct lv_pic *pic);
+bool lv_pic_owns_port(u16 port);
+u8 lv_pic_read(struct lv_pic *pic, u16 port);
+void lv_pic_write(struct lv_pic *pic, u16 port, u8 val);
+int lv_pic_set_line(struct lv_pic *pic, unsigned int line,
+		    enum lv_line_source source, bool level);
+u8 lv_pic_inta(struct lv_pic *pic);
+void lv_pic_set_state(struct lv_pic *pic, unsigned int index,
+		      const struct kvm_pic_state *state);
+
+/** lv_pic_pending - is INTR high? a hint that needs no lock */
+static inline bool lv_pic_pending(const struct lv_pic *pic)
+{
+	return READ_ONCE(pic->output);
+}
+
+/* ---- 8254 PIT ---- */
+
+#define LV_PIT_PORT 0x40
+#define LV_PIT_PORTS 4
+#define LV_SPEAKER_PORT 0x61
+
+/**
+ * struct lv_pit - 8254 and the speaker port (chip)
+ * @state: KVM's state of the three channels
+ * @expiry: host time of channel 0's next rising edge, 0 if none comes
+ * @owed: ticks that merged with one still in flight
+ * @reinject: pay owed ticks when the guest acknowledges one
+ */
+struct lv_pit {
+	struct kvm_pit_state2 state;
+	u64 expiry;
+	u32 owed;
+	bool reinject;
+};
+
+/** lv_pit_pulse - hook: one edge on the timer's line; as lv_pic_set_line() */
+int lv_pit_pulse(struct lv_pit *pit);
+
+/** lv_pit_timer_arm - hook: call lv_pit_timer_expired() at @deadline */
+void lv_pit_timer_arm(struct lv_pit *pit, u64 deadline);
+
+/** lv_pit_timer_cancel - hook: disarm; a late expiry call does no harm */
+void lv_pit_timer_cancel(struct lv_pit *pit);
+
+void lv_pit_init(struct lv_pit *pit);
+u8 lv_pit_read(struct lv_pit *pit, u16 port);
+void lv_pit_write(struct lv_pit *pit, u16 port, u8 val);
+void lv_pit_timer_expired(struct lv_pit *pit);
+void lv_pit_ack(struct lv_pit *pit);
+int lv_pit_set_state(struct lv_pit *pit, const struct kvm_pit_state2 *state);
+
+/* ---- GSI routing ---- */
+
+#define LV_MAX_GSIS 4096
+#define LV_DEFAULT_GSIS KVM_IOAPIC_NUM_PINS
+#define LV_NO_PIN 0xff
+
+/**
+ * struct lv_route - where one GSI goes: chip pins, or a message, or nowhere
+ * @pin: pin of each chip, indexed by KVM_IRQCHIP_*, or LV_NO_PIN
+ * @is_msi: @msi is what the GSI sends
+ * @msi: decoded message
+ */
+struct lv_route {
+	u8 pin[KVM_NR_IRQCHIPS];
+	bool is_msi;
+	struct lv_apic_msg msi;
+};
+
+/**
+ * struct lv_routing - the routes of a VM, immutable once published
+ * @nr: number of GSIs
+ * @route: by GSI
+ */
+struct lv_routing {
+	u32 nr;
+	struct lv_route route[];
+};
+
+struct lv_apic_msg lv_msi_decode(u32 address, u32 data);
+int lv_routing_gsis(const struct kvm_irq_routing_entry *entries, u32 nr);
+int lv_routing_fill(struct lv_routing *table,
+		    const struct kvm_irq_routing_entry *entries, u32 nr);
+void lv_routing_default(struct lv_routing *table);
+
+/** lv_routing_find - the route of @gsi, or NULL */
+static inline const struct lv_route *
+lv_routing_find(const struct lv_routing *table, u32 gsi)
+{
+	if (gsi >= table->nr)
+		return NULL;
+	return &table->route[array_index_nospec(gsi, table->nr)];
+}
+
+#endif /* LABVISOR_IRQ_H */

@@ -41,6 +41,7 @@ typedef unsigned long ulong;
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define fallthrough __attribute__((__fallthrough__))
 #undef __always_inline /* glibc has one, too */
+#undef __always_inline /* the C library has one */
 #define __always_inline inline __attribute__((__always_inline__))
 #define noinline __attribute__((__noinline__))
 #define static_assert _Static_assert

@@ -6,7 +6,7 @@
 
 LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_TOP=$(dirname "$LAB_DIR")
-LAB_BUILD=${LABVISOR_BUILD:-$LAB_TOP/build}
+LAB_BUILD=$(realpath -m "${LABVISOR_BUILD:-$LAB_TOP/build}")
 # Lab kernels take 15 minutes to build and depend on nothing in this tree but
 # their config fragments: keep them where every clone finds them.
 LAB_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/labvisor
@@ -85,13 +85,13 @@ step()
 	say "      done in $(elapsed "$start")"
 }
 
-# with_lock NAME COMMAND...: one at a time, between clones too.
+# with_lock FILE COMMAND...: run the command, one at a time.
 with_lock()
 {
-	local lock=$LAB_CACHE/$1.lock
+	local lock=$1
 	shift
 
-	mkdir -p "$LAB_CACHE"
+	mkdir -p "${lock%/*}"
 	(
 		flock 9
 		"$@" 9>&-

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# make help lists the targets. Everything built or fetched goes to BUILD.
+
+BUILD := $(abspath $(or $(LABVISOR_BUILD),build))
+export LABVISOR_BUILD := $(BUILD)
+
+newest_headers = $(lastword $(shell ls -d /usr/src/linux-headers-*-amd64 2>/dev/null | sort -V))
+running_headers = $(wildcard /lib/modules/$(shell uname -r)/build)
+KDIR ?= $(or $(running_headers),$(newest_headers))
+
+GUEST ?= stock
+SMP ?= 2
+export GUEST SMP CMD ACCEL
+
+all: module launcher	## the module (against KDIR) and the launcher
+
+module:			## labvisor.ko, against the kernel in KDIR
+	$(if $(KDIR),,$(error no kernel headers found: run lab/setup, or set KDIR))
+	@lab/module $(KDIR)
+
+launcher:		## the program labvisor
+	@$(MAKE) --no-print-directory -C userspace OUT=$(BUILD)/userspace
+
+run:			## boot a guest in a lab host, to its shell or for CMD="..."
+	@lab/run
+
+test:			## all tests, or T="program program.case"; KERNELS=, CPUS=
+	@lab/setup test
+	@selftests/run.sh $(addprefix --kernel ,$(KERNELS)) \
+		$(addprefix --smp ,$(CPUS)) -- $(T)
+
+lint:			## clang-format, sparse, warnings, kernel-doc, shellcheck
+	@lab/setup test
+	@lab/lint
+
+clean:			## remove BUILD; lab kernels stay in ~/.cache/labvisor
+	rm -rf $(BUILD)
+
+help:			## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## */  \1\t/p' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'make run takes GUEST=stock|fast, SMP=2, CMD="command in the guest", ACCEL=kvm.'
+	@echo 'make test takes T=, KERNELS="stock debug", CPUS="1 2".'
+
+.PHONY: all module launcher run test lint clean help

@@ -30,6 +30,7 @@
 
 #define LV_MAX_VCPUS 255
 #define LV_MAX_CPUID 128
+#define LV_CPUID_SLOTS 48
 #define LV_NR_USER_REGIONS 512
 
 /* pr_fmt() of each file: one place says who speaks */
@@ -97,10 +98,19 @@ struct lv_exception {
 	u64 payload;
 };
 
-/** struct lv_clock_user - a guest page that the host writes (kvmclock, steal) */
+/**
+ * struct lv_shared_page - a guest page that the host writes
+ * @msr: the MSR that enabled it, 0 if it is off
+ * @gpa: where it is
+ * @version: sequence count of kvmclock and steal time, odd while writing
+ * @armed: PV EOI: the guest may end its interrupt by writing here;
+ *	kvmclock: tell the guest once that it was stopped
+ */
 struct lv_shared_page {
 	u64 msr;
 	gpa_t gpa;
+	u32 version;
+	bool armed;
 };
 
 struct lv_vcpu_stat {
@@ -144,20 +154,21 @@ struct lv_vcpu {
 	int cpu; /* atomic; -1 while not loaded */
 	bool atomic;
 	bool fpu_loaded;
-	bool irq_window_open; /* own: an IRQ window exit is requested */
-	bool launched; /* own: backend has run it on this load */
+	u8 injecting; /* own: enum lv_event_type given to the hardware */
 
 	struct lv_vm *vm; /* once */
 	struct kvm_run *run; /* once; page 0 of the mmap */
 	struct lv_lapic *apic; /* once; NULL without in-kernel local APIC */
 
-	u64 cr0, cr2, cr3, cr4, cr8, efer; /* own */
+	u64 cr0, cr2, cr3, cr4, efer; /* own */
+	u8 cr8; /* own: as of the last exit */
+	u8 shown_cr8; /* own: as last given to the local APIC */
+	u64 pdpte[4]; /* own: of PAE paging, as loaded with CR3 */
 	u64 cr4_allowed; /* own: CR4 bits that CPUID offers */
 	u64 xcr0, xcr0_allowed; /* own */
 	u64 tsc_offset; /* own */
 	u64 pat, misc_enable, spec_ctrl, tsc_aux; /* own */
-	u64 dr[4], dr6, dr7; /* own; dr6 stale while dr_live */
-	bool dr_live; /* own: guest debug registers are in the hardware */
+	u64 dr[4], dr6, dr7; /* own */
 	u32 guest_debug; /* own: KVM_GUESTDBG_* */
 	u64 debug_dr[4], debug_dr7; /* own: user space's breakpoints */
 
@@ -170,6 +181,7 @@ struct lv_vcpu {
 	int mp_state; /* own; KVM_MP_STATE_* */
 	unsigned long apic_events; /* atomic: bit per enum lv_lapic_event */
 	u8 sipi_vector; /* atomic */
+	u8 eoi_vector; /* own: for KVM_EXIT_IOAPIC_EOI */
 
 	struct lv_io *io; /* once; port and memory access in progress, io.c */
 	struct lv_msrs *msrs; /* once; MTRRs and other rare MSRs, msr.c */
@@ -178,6 +190,9 @@ struct lv_vcpu {
 
 	u32 nr_cpuid; /* own */
 	struct kvm_cpuid_entry2 *cpuid; /* own */
+	u8 cpuid_first[4 * LV_CPUID_SLOTS + 1]; /* own: see lv_cpuid_find() */
+	u8 phys_bits; /* own: width of a guest physical address */
+	u32 caps[NCAPINTS]; /* own: feature words that CPUID shows */
 
 	struct lv_shared_page clock, steal, pv_eoi; /* own */
 	bool pv_unhalted; /* atomic: KVM_HC_KICK_CPU */
@@ -216,6 +231,7 @@ struct lv_vm {
 	enum lv_irqchip_mode irqchip_mode; /* vm, read with READ_ONCE() */
 	struct lv_irqchip *irqchip; /* vm, then constant: irq/irqchip.c */
 	struct lv_iobus *iobus; /* once: irq/iobus.c */
+	struct page *coalesced; /* once: struct kvm_coalesced_mmio_ring */
 
 	struct lv_clock *clock; /* once: pv.c */
 	u64 tsc_khz; /* vm: default of new vCPUs */
@@ -350,6 +366,11 @@ void lv_vcpu_destroy(struct lv_vcpu *v);
 /* ---- VMs (vm.c, main.c) ---- */
 
 int lv_vm_create(unsigned long type);
+struct lv_vm *lv_vm_from_file(struct file *file);
+bool lv_cpu_enter(void);
+void lv_cpu_leave(void);
+bool lv_cpu_ready(void);
+extern struct dentry *lv_debugfs;
 void lv_vm_get(struct lv_vm *vm);
 void lv_vm_put(struct lv_vm *vm);
 void lv_vm_kill(struct lv_vm *vm, const char *why);
@@ -359,9 +380,13 @@ void lv_hardware_put(void);
 /* ---- exits (exit.c) ---- */
 
 int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit);
-int lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
+void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
 		      const struct lv_exit *exit);
+int lv_exit_to_user(struct lv_vcpu *v, u32 kvm_exit_reason);
+int lv_decode_at_rip(struct lv_vcpu *v, struct lv_insn *insn);
+enum lv_cpu_mode lv_cpu_mode(struct lv_vcpu *v);
+bool lv_is_64bit(struct lv_vcpu *v);
 
 /* ---- events (event.c) ---- */
 
@@ -371,6 +396,7 @@ void lv_queue_page_fault(struct lv_vcpu *v, u32 error, gva_t cr2);
 void lv_queue_debug(struct lv_vcpu *v, u64 dr6_bits);
 void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event);
 void lv_inject_events(struct lv_vcpu *v);
+void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_post_nmi(struct lv_vcpu *v);
 bool lv_irq_pending(struct lv_vcpu *v);
 
@@ -416,6 +442,12 @@ int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max);
 
 /* ---- ports, MMIO, emulation (io.c) ---- */
 
+/* Pages of the vCPU's mmap: kvm_run, port data, coalesced ring. */
+#define LV_VCPU_PAGES 3
+#define LV_VCPU_PIO_PAGE 1
+#define LV_VCPU_COALESCED_PAGE 2
+struct page *lv_vcpu_page(struct lv_vcpu *v, pgoff_t offset);
+
 int lv_io_init(struct lv_vcpu *v);
 void lv_io_free(struct lv_vcpu *v);
 int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit);
@@ -425,11 +457,23 @@ bool lv_io_in_progress(const struct lv_vcpu *v);
 
 /* ---- CPUID and MSRs (cpuid.c, msr.c) ---- */
 
+int lv_cpuid_init(struct lv_vcpu *v);
+void lv_cpuid_free(struct lv_vcpu *v);
 const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
 					     u32 index);
+void lv_cpuid_probe(void);
+int lv_cpuid_init(struct lv_vcpu *v);
+void lv_cpuid_free(struct lv_vcpu *v);
 void lv_cpuid_changed(struct lv_vcpu *v);
+void lv_cpuid_refresh(struct lv_vcpu *v);
+bool lv_feature_offered(unsigned int x86_feature);
+bool lv_host_is_amd(void);
 int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit);
 bool lv_guest_has(struct lv_vcpu *v, unsigned int x86_feature);
+extern const u32 lv_hw_msrs[]; /* guests may access them directly */
+extern const unsigned int lv_nr_hw_msrs;
+u64 lv_apic_base(struct lv_vcpu *v);
+int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host);
 int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host);
@@ -440,12 +484,18 @@ void lv_msrs_free(struct lv_vcpu *v);
 
 /* ---- control registers and API state (regs.c, state.c) ---- */
 
-int lv_set_cr0(struct lv_vcpu *v, u64 cr0); /* 0, or -EINVAL: #GP */
+/* They return 0, -EINVAL: #GP, or LV_SLEEPABLE; on a failure nothing changed. */
+int lv_set_cr0(struct lv_vcpu *v, u64 cr0);
 int lv_set_cr3(struct lv_vcpu *v, u64 cr3);
 int lv_set_cr4(struct lv_vcpu *v, u64 cr4);
 int lv_set_cr8(struct lv_vcpu *v, u64 cr8);
 u64 lv_cr8(struct lv_vcpu *v);
+void lv_reset_crs(struct lv_vcpu *v, bool init);
+bool lv_pae_paging(struct lv_vcpu *v);
+int lv_load_pdptes(struct lv_vcpu *v, u64 cr3);
+bool lv_canonical(u64 addr);
 int lv_set_efer(struct lv_vcpu *v, u64 efer, bool host);
+void lv_reset_crs(struct lv_vcpu *v, bool init);
 int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0);
 int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val);
 u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr);
@@ -456,6 +506,8 @@ int lv_sync_regs_load(struct lv_vcpu *v);
 
 int lv_fpu_probe(void);
 u64 lv_fpu_supported(void); /* XCR0 bits that guests may have */
+u32 lv_xsave_size(u64 xcr0, bool compacted);
+void lv_fpu_set_xcr0(struct lv_vcpu *v, u64 xcr0);
 int lv_fpu_init(struct lv_vcpu *v);
 void lv_fpu_free(struct lv_vcpu *v);
 void lv_fpu_reset(struct lv_vcpu *v);
@@ -466,6 +518,11 @@ void lv_fpu_put(struct lv_vcpu *v);
 
 int lv_clock_init(struct lv_vm *vm);
 void lv_clock_free(struct lv_vm *vm);
+bool lv_clock_stable(void);
+void lv_clock_load(struct lv_vcpu *v); /* the vCPU came to this CPU */
+u64 lv_vm_tsc_offset(struct lv_vm *vm);
+void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset);
+void lv_write_tsc(struct lv_vcpu *v, u64 tsc);
 u64 lv_guest_tsc(struct lv_vcpu *v, u64 host_tsc);
 void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc);
 void lv_serve_clock(struct lv_vcpu *v);
@@ -480,6 +537,7 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
 
 void lv_irqchip_free(struct lv_vm *vm);
 int lv_vcpu_apic_create(struct lv_vcpu *v); /* no-op without irqchip */
+void lv_vcpu_apic_publish(struct lv_vcpu *v); /* others may reach it now */
 void lv_vcpu_apic_free(struct lv_vcpu *v);
 /* Vector to inject now (acknowledged), or -1. */
 int lv_irqchip_ack(struct lv_vcpu *v);

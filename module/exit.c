@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The exit switch: what the common code does about each neutral exit.
+ *
+ * Handlers run first with interrupts off (vcpu->atomic). One that has to
+ * sleep returns LV_SLEEPABLE before it changed anything.
+ */
+#define pr_fmt(fmt) "labvisor: " fmt
+
+#include <linux/ratelimit.h>
+#include <linux/sched.h>
+#include <asm/debugreg.h>
+
+#include "labvisor.h"
+#include "trace.h"
+
+/** lv_exit_to_user - end KVM_RUN with this KVM_EXIT_* reason */
+int lv_exit_to_user(struct lv_vcpu *v, u32 kvm_exit_reason)
+{
+	v->run->exit_reason = kvm_exit_reason;
+	return LV_TO_USER;
+}
+
+/**
+ * lv_internal_error - end KVM_RUN because the guest did what is not handled
+ * @v: the vCPU
+ * @suberror: KVM_INTERNAL_ERROR_*
+ * @exit: the exit, whose facts user space gets
+ */
+int lv_internal_error(struct lv_vcpu *v, u32 suberror,
+		      const struct lv_exit *exit)
+{
+	struct kvm_run *run = v->run;
+
+	run->internal.suberror = suberror;
+	run->internal.ndata = 5;
+	run->internal.data[0] = exit->hw_code;
+	run->internal.data[1] = exit->hw_info[0];
+	run->internal.data[2] = exit->hw_info[1];
+	run->internal.data[3] = lv_rip(v);
+	run->internal.data[4] = exit->reason;
+	return lv_exit_to_user(v, KVM_EXIT_INTERNAL_ERROR);
+}
+
+/* ---- the instruction that exited ---- */
+
+bool lv_is_64bit(struct lv_vcpu *v)
+{
+	return lv_cpu_mode(v) == LV_MODE_64;
+}
+
+enum lv_cpu_mode lv_cpu_mode(struct lv_vcpu *v)
+{
+	struct kvm_segment cs;
+
+	if (!(v->cr0 & X86_CR0_PE) || lv_rflags(v) & X86_EFLAGS_VM)
+		return LV_MODE_16;
+	lv_call(get_segment)(v, LV_SREG_CS, &cs);
+	if (cs.l && v->efer & EFER_LMA)
+		return LV_MODE_64;
+	return cs.db ? LV_MODE_32 : LV_MODE_16;
+}
+
+/* Exits whose instruction is skipped, and how it usually reads. */
+static const struct {
+	u8 len;
+	u8 bytes[3];
+} lv_usual_insn[LV_NR_EXITS] = {
+	[LV_EXIT_CPUID] = { 2, { 0x0f, 0xa2 } },
+	[LV_EXIT_RDMSR] = { 2, { 0x0f, 0x32 } },
+	[LV_EXIT_WRMSR] = { 2, { 0x0f, 0x30 } },
+	[LV_EXIT_HLT] = { 1, { 0xf4 } },
+	[LV_EXIT_PAUSE] = { 2, { 0xf3, 0x90 } },
+	[LV_EXIT_MONITOR] = { 3, { 0x0f, 0x01, 0xc8 } },
+	[LV_EXIT_MWAIT] = { 3, { 0x0f, 0x01, 0xc9 } },
+	[LV_EXIT_INVD] = { 2, { 0x0f, 0x08 } },
+	[LV_EXIT_WBINVD] = { 2, { 0x0f, 0x09 } },
+	[LV_EXIT_XSETBV] = { 3, { 0x0f, 0x01, 0xd1 } },
+	[LV_EXIT_RDTSC] = { 2, { 0x0f, 0x31 } },
+	[LV_EXIT_RDTSCP] = { 3, { 0x0f, 0x01, 0xf9 } },
+	[LV_EXIT_HYPERCALL] = { 3, { 0x0f, 0x01, 0xd9 } },
+	[LV_EXIT_IO] = { 1 },
+	[LV_EXIT_CR] = { 3 },
+	[LV_EXIT_DR] = { 3 },
+};
+
+/* -EAGAIN: the bytes are not resident; -EFAULT: they went away. */
+static int lv_decode_bytes(struct lv_vcpu *v, struct lv_insn *insn,
+			   const u8 *bytes, int n)
+{
+	int err = lv_decode(insn, bytes, n, lv_cpu_mode(v));
+
+	return err == -ENODATA ? -EFAULT : err;
+}
+
+/**
+ * lv_decode_at_rip - decode the instruction at the guest's RIP
+ *
+ * Return: 0; -EAGAIN if it is not resident and the vCPU is atomic; -EFAULT if
+ * the guest unmapped it meanwhile; -EINVAL if it is no instruction.
+ */
+int lv_decode_at_rip(struct lv_vcpu *v, struct lv_insn *insn)
+{
+	u8 bytes[15];
+	int n = lv_fetch_insn(v, bytes, sizeof(bytes));
+
+	return n < 0 ? n : lv_decode_bytes(v, insn, bytes, n);
+}
+
+/*
+ * Find the length of the instruction on CPUs that do not tell. Returns 0 with
+ * exit->insn_len set, or what the caller shall return.
+ */
+static int lv_measure_insn(struct lv_vcpu *v, struct lv_exit *exit)
+{
+	unsigned int usual = lv_usual_insn[exit->reason].len;
+	struct lv_insn insn;
+	u8 bytes[15];
+	int n, err;
+
+	n = lv_fetch_insn(v, bytes, usual);
+	if (n == usual && !memcmp(bytes, lv_usual_insn[exit->reason].bytes,
+				  usual)) {
+		exit->insn_len = usual;
+		return 0;
+	}
+	err = n < 0 ? n : lv_decode_at_rip(v, &insn);
+	if (!err) {
+		exit->insn_len = insn.length;
+		return 0;
+	}
+	if (err == -EAGAIN)
+		return LV_SLEEPABLE;
+	/* Gone or changed under us: let the CPU look again. */
+	return LV_RESUME;
+}
+
+/**
+ * lv_skip_insn - advance RIP over the instruction that exited
+ * @v: the vCPU
+ * @exit: the exit; its insn_len is set for every exit that can be skipped
+ */
+void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	u64 rip = lv_rip(v) + exit->insn_len;
+
+	if (rip >> 32 && !lv_is_64bit(v))
+		rip = (u32)rip;
+	lv_set_rip(v, rip);
+	lv_call(set_shadow)(v, 0);
+	if (unlikely(lv_rflags(v) & (X86_EFLAGS_TF | X86_EFLAGS_RF))) {
+		if (v->rflags & X86_EFLAGS_TF)
+			lv_queue_debug(v, DR_STEP);
+		lv_set_rflags(v, v->rflags & ~(u64)X86_EFLAGS_RF);
+	}
+}
+
+/* ---- control and debug registers ---- */
+
+struct lv_cr_access {
+	u8 nr;
+	u8 gpr;
+	bool write;
+	u64 val;
+};
+
+static int lv_write_cr(struct lv_vcpu *v, unsigned int nr, u64 val)
+{
+	switch (nr) {
+	case 0:
+		return lv_set_cr0(v, val);
+	case 3:
+		return lv_set_cr3(v, val);
+	case 4:
+		return lv_set_cr4(v, val);
+	case 8:
+		return lv_set_cr8(v, val);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+static u64 lv_read_cr(struct lv_vcpu *v, unsigned int nr)
+{
+	switch (nr) {
+	case 0:
+		return lv_cr0(v);
+	case 2:
+		return lv_cr2(v);
+	case 3:
+		return lv_cr3(v);
+	case 4:
+		return v->cr4;
+	default:
+		return lv_cr8(v);
+	}
+}
+
+static int lv_mov_cr(struct lv_vcpu *v, const struct lv_exit *exit,
+		     unsigned int gpr)
+{
+	u64 val;
+
+	if (!exit->cr.write) {
+		lv_set_reg(v, gpr, lv_read_cr(v, exit->cr.nr));
+		lv_skip_insn(v, exit);
+		return LV_RESUME;
+	}
+	val = lv_reg(v, gpr);
+	if (!lv_is_64bit(v))
+		val = (u32)val;
+	if (lv_write_cr(v, exit->cr.nr, val))
+		return lv_inject_gp(v);
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+/* LMSW sets PE, MP, EM, TS and cannot clear PE. */
+static int lv_load_msw(struct lv_vcpu *v, const struct lv_exit *exit, u16 msw)
+{
+	const u64 mask = X86_CR0_MP | X86_CR0_EM | X86_CR0_TS;
+	u64 cr0 = lv_cr0(v);
+
+	cr0 = (cr0 & ~mask) | (msw & (mask | X86_CR0_PE));
+	if (lv_set_cr0(v, cr0))
+		return lv_inject_gp(v);
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+static bool lv_is_mov_cr(const struct lv_insn *insn)
+{
+	return insn->map == LV_MAP_0F &&
+	       (insn->opcode == 0x20 || insn->opcode == 0x22);
+}
+
+static int lv_decoded_cr(struct lv_vcpu *v, const struct lv_exit *exit,
+			 const struct lv_insn *insn)
+{
+	if (lv_is_mov_cr(insn))
+		return lv_mov_cr(v, exit, insn->rm);
+	if (insn->map == LV_MAP_0F && insn->opcode == 0x06) { /* CLTS */
+		lv_set_cr0(v, lv_cr0(v) & ~X86_CR0_TS);
+		lv_skip_insn(v, exit);
+		return LV_RESUME;
+	}
+	if (insn->map == LV_MAP_0F && insn->opcode == 0x01 && !insn->mem) {
+		if ((insn->reg & 7) == 6)
+			return lv_load_msw(v, exit, lv_reg(v, insn->rm));
+		if ((insn->reg & 7) == 4) { /* SMSW */
+			lv_set_reg(v, insn->rm, lv_cr0(v));
+			lv_skip_insn(v, exit);
+			return LV_RESUME;
+		}
+	}
+	return lv_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, exit);
+}
+
+static int lv_handle_cr(struct lv_vcpu *v, struct lv_exit *exit)
+{
+	struct lv_insn insn;
+	int err;
+
+	if (exit->cr.decoded && exit->insn_len)
+		return lv_mov_cr(v, exit, exit->cr.gpr);
+	err = lv_decode_at_rip(v, &insn);
+	if (err == -EAGAIN)
+		return LV_SLEEPABLE;
+	if (err)
+		return LV_RESUME;
+	exit->insn_len = insn.length;
+	return lv_decoded_cr(v, exit, &insn);
+}
+
+static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
+{
+	unsigned int gpr = exit->cr.gpr, nr = exit->cr.nr;
+	struct lv_insn insn;
+	int err;
+
+	if (!exit->cr.decoded || !exit->insn_len) {
+		err = lv_decode_at_rip(v, &insn);
+		if (err == -EAGAIN)
+			return LV_SLEEPABLE;
+		if (err)
+			return LV_RESUME;
+		exit->insn_len = insn.length;
+		gpr = insn.rm;
+		nr = insn.reg & 7;
+	}
+	if ((nr == 4 || nr == 5) && v->cr4 & X86_CR4_DE)
+		return lv_inject_ud(v);
+	if (lv_call(cpl)(v))
+		return lv_inject_gp(v);
+	if (v->dr7 & DR7_GD) {
+		lv_queue_debug(v, DR_BD);
+		return LV_RESUME;
+	}
+	if (!exit->cr.write)
+		lv_set_reg(v, gpr, lv_get_dr(v, nr));
+	else if (lv_set_dr(v, nr, lv_reg(v, gpr)))
+		return lv_inject_gp(v);
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+/* ---- exceptions ---- */
+
+static int lv_exit_debug(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	struct kvm_debug_exit_arch *arch = &v->run->debug.arch;
+
+	arch->exception = exit->ex.vector;
+	arch->pc = lv_rip(v);
+	arch->dr6 = exit->ex.payload | DR6_RESERVED;
+	arch->dr7 = v->debug_dr7;
+	return lv_exit_to_user(v, KVM_EXIT_DEBUG);
+}
+
+static int lv_handle_exception(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	const u32 wants_db = KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP;
+
+	switch (exit->ex.vector) {
+	case X86_TRAP_DB:
+		if (v->guest_debug & wants_db)
+			return lv_exit_debug(v, exit);
+		lv_queue_debug(v, exit->ex.payload);
+		return LV_RESUME;
+	case X86_TRAP_BP:
+		if (v->guest_debug & KVM_GUESTDBG_USE_SW_BP)
+			return lv_exit_debug(v, exit);
+		return lv_internal_error(v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON,
+					 exit);
+	case X86_TRAP_AC:
+		lv_queue_exception_error(v, X86_TRAP_AC, exit->ex.error);
+		return LV_RESUME;
+	case X86_TRAP_MC:
+		/* The host's machine check, which the exit swallowed. */
+		asm volatile("int $18");
+		return LV_RESUME;
+	default:
+		return lv_internal_error(v, KVM_INTERNAL_ERROR_SIMUL_EX, exit);
+	}
+}
+
+/* ---- the rest ---- */
+
+static int lv_handle_fault(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	gpa_t gpa = exit->fault.gpa;
+	int out = lv_mmu_fault(v, gpa, exit->fault.access);
+
+	trace_lv_fault(v, gpa, exit->fault.access, out);
+	if (out == LV_RESUME)
+		v->stat.faults++;
+	if (out != -ENOENT)
+		return out;
+	/* A page table in device memory cannot be walked. */
+	if (exit->fault.access & LV_ACCESS_WALK)
+		return lv_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, exit);
+	return lv_handle_mmio(v, gpa);
+}
+
+static int lv_handle_hlt(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	lv_skip_insn(v, exit);
+	if (v->vm->irqchip_mode == LV_IRQCHIP_NONE)
+		return lv_exit_to_user(v, KVM_EXIT_HLT);
+	return LV_BLOCK;
+}
+
+static int lv_handle_pause(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	if (v->atomic)
+		return LV_SLEEPABLE;
+	yield();
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+static int lv_handle_mwait(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	if (!lv_guest_has(v, X86_FEATURE_MWAIT))
+		return lv_inject_ud(v);
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+static int lv_handle_xsetbv(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	if (!(v->cr4 & X86_CR4_OSXSAVE))
+		return lv_inject_ud(v);
+	if (v->atomic)
+		return LV_SLEEPABLE; /* XCR0 is in the hardware now */
+	if (lv_call(cpl)(v) || (u32)v->regs[LV_RCX] ||
+	    lv_set_xcr0(v, lv_edx_eax(v)))
+		return lv_inject_gp(v);
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+static int lv_handle_rdtsc(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	if (exit->reason == LV_EXIT_RDTSCP) {
+		if (!lv_guest_has(v, X86_FEATURE_RDTSCP))
+			return lv_inject_ud(v);
+		v->regs[LV_RCX] = (u32)v->tsc_aux;
+	}
+	lv_set_edx_eax(v, lv_guest_tsc(v, rdtsc()));
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+static int lv_handle_irq_window(struct lv_vcpu *v)
+{
+	/* User space may be waiting for this: the run loop looks. */
+	if (v->atomic && v->run->request_interrupt_window)
+		return LV_SLEEPABLE;
+	lv_call(irq_window)(v, false);
+	lv_request(v, LV_REQ_EVENT);
+	return LV_RESUME;
+}
+
+static int lv_handle_entry_failed(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL, 1);
+
+	if (__ratelimit(&limit))
+		lv_backend->dump(v);
+	v->run->fail_entry.hardware_entry_failure_reason = exit->hw_code;
+	v->run->fail_entry.cpu = raw_smp_processor_id();
+	return lv_exit_to_user(v, KVM_EXIT_FAIL_ENTRY);
+}
+
+/**
+ * lv_handle_exit - act on an exit
+ * @v: the vCPU; @v->atomic says whether interrupts are off
+ * @exit: the exit; insn_len is filled in where it was missing
+ *
+ * Return: enum lv_outcome or a negative errno.
+ */
+int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
+{
+	int out;
+
+	if (!exit->insn_len && lv_usual_insn[exit->reason].bytes[0]) {
+		out = lv_measure_insn(v, exit);
+		if (!exit->insn_len)
+			return out;
+	}
+	switch (exit->reason) {
+	case LV_EXIT_HOST:
+		return LV_RESUME;
+	case LV_EXIT_ENTRY_FAILED:
+		return lv_handle_entry_failed(v, exit);
+	case LV_EXIT_EXCEPTION:
+		return lv_handle_exception(v, exit);
+	case LV_EXIT_IRQ_WINDOW:
+		return lv_handle_irq_window(v);
+	case LV_EXIT_NMI_WINDOW:
+	case LV_EXIT_TPR:
+		lv_request(v, LV_REQ_EVENT);
+		return LV_RESUME;
+	case LV_EXIT_CPUID:
+		return lv_handle_cpuid(v, exit);
+	case LV_EXIT_RDMSR:
+		return lv_handle_rdmsr(v, exit);
+	case LV_EXIT_WRMSR:
+		return lv_handle_wrmsr(v, exit);
+	case LV_EXIT_CR:
+		return lv_handle_cr(v, exit);
+	case LV_EXIT_DR:
+		return lv_handle_dr(v, exit);
+	case LV_EXIT_IO:
+		return lv_handle_pio(v, exit);
+	case LV_EXIT_FAULT:
+		return lv_handle_fault(v, exit);
+	case LV_EXIT_HLT:
+		return lv_handle_hlt(v, exit);
+	case LV_EXIT_PAUSE:
+		return lv_handle_pause(v, exit);
+	case LV_EXIT_MONITOR:
+	case LV_EXIT_MWAIT:
+		return lv_handle_mwait(v, exit);
+	case LV_EXIT_INVD:
+	case LV_EXIT_WBINVD:
+		/* Guest memory is coherent: there is nothing to flush. */
+		lv_skip_insn(v, exit);
+		return LV_RESUME;
+	case LV_EXIT_XSETBV:
+		return lv_handle_xsetbv(v, exit);
+	case LV_EXIT_RDTSC:
+	case LV_EXIT_RDTSCP:
+		return lv_handle_rdtsc(v, exit);
+	case LV_EXIT_RDPMC:
+		return lv_inject_gp(v); /* no counter is offered */
+	case LV_EXIT_HYPERCALL:
+		return lv_handle_hypercall(v, exit);
+	case LV_EXIT_UNDEFINED:
+		return lv_inject_ud(v);
+	case LV_EXIT_SHUTDOWN:
+		return lv_exit_to_user(v, KVM_EXIT_SHUTDOWN);
+	default:
+		return lv_internal_error(
+			v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, exit);
+	}
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Life of a VM: its file descriptor, its lists, its end.
+ *
+ * A VM lives as long as any file descriptor refers to it: its own, those of
+ * its vCPUs, and mappings of those. Which goes first does not matter.
+ */
+#define pr_fmt(fmt) "labvisor: " fmt
+
+#include <linux/anon_inodes.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "labvisor.h"
+
+static int lv_vm_release(struct inode *inode, struct file *file)
+{
+	struct lv_vm *vm = file->private_data;
+
+	lv_vm_put(vm);
+	return 0;
+}
+
+static const struct file_operations lv_vm_fops = {
+	.owner = THIS_MODULE,
+	.release = lv_vm_release,
+	.unlocked_ioctl = lv_vm_ioctl,
+	.compat_ioctl = lv_vm_ioctl,
+	.llseek = noop_llseek,
+};
+
+/** lv_vm_from_file - the VM of a VM file descriptor, or NULL */
+struct lv_vm *lv_vm_from_file(struct file *file)
+{
+	return file->f_op == &lv_vm_fops ? file->private_data : NULL;
+}
+
+static struct lv_vm *lv_vm_alloc(void)
+{
+	struct lv_vm *vm = kvzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	int err;
+
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+	refcount_set(&vm->users, 1);
+	mutex_init(&vm->lock);
+	vm->mm = current->mm;
+	mmgrab(vm->mm);
+
+	err = lv_memory_init(vm);
+	if (err)
+		goto out_mm;
+	err = lv_iobus_init(vm);
+	if (err)
+		goto out_memory;
+	err = lv_clock_init(vm);
+	if (err)
+		goto out_iobus;
+	/* Last: from here on the notifier sees the VM. */
+	err = lv_mmu_init(vm);
+	if (err)
+		goto out_clock;
+	return vm;
+
+out_clock:
+	lv_clock_free(vm);
+out_iobus:
+	lv_iobus_free(vm);
+out_memory:
+	lv_memory_free(vm);
+out_mm:
+	mmdrop(vm->mm);
+	kvfree(vm);
+	return ERR_PTR(err);
+}
+
+static void lv_vm_free(struct lv_vm *vm)
+{
+	int i;
+
+	/* Timers and event file descriptors first: they may kick a vCPU. */
+	lv_irqchip_free(vm);
+	for (i = 0; i < vm->nr_vcpus; i++)
+		lv_vcpu_destroy(vm->vcpus[i]);
+	lv_mmu_free(vm);
+	lv_clock_free(vm);
+	lv_iobus_free(vm);
+	lv_memory_free(vm);
+	mmdrop(vm->mm);
+	kvfree(vm);
+}
+
+/**
+ * lv_vm_create - KVM_CREATE_VM
+ * @type: machine type; only 0 exists on x86
+ *
+ * Return: the new file descriptor, or a negative errno.
+ */
+int lv_vm_create(unsigned long type)
+{
+	struct lv_vm *vm;
+	int fd;
+
+	if (type)
+		return -EINVAL;
+	fd = lv_hardware_get();
+	if (fd)
+		return fd;
+	vm = lv_vm_alloc();
+	if (IS_ERR(vm)) {
+		lv_hardware_put();
+		return PTR_ERR(vm);
+	}
+	fd = anon_inode_getfd("kvm-vm", &lv_vm_fops, vm, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		lv_vm_put(vm);
+	return fd;
+}
+
+void lv_vm_get(struct lv_vm *vm)
+{
+	refcount_inc(&vm->users);
+}
+
+void lv_vm_put(struct lv_vm *vm)
+{
+	if (!refcount_dec_and_test(&vm->users))
+		return;
+	lv_vm_free(vm);
+	lv_hardware_put();
+}
+
+/**
+ * lv_vm_kill - stop a VM for good after an error of the host
+ * @vm: the VM
+ * @why: what happened, for the log
+ *
+ * Every KVM_RUN, running or to come, returns -EIO.
+ */
+void lv_vm_kill(struct lv_vm *vm, const char *why)
+{
+	if (!xchg(&vm->dead, true))
+		pr_err_ratelimited("VM of process %d stopped: %s\n",
+				   task_tgid_nr(current), why);
+	lv_request_all(vm, LV_REQ_DEAD, false);
+}

@@ -284,11 +284,15 @@ static inline void apic_icr(u32 dest, u32 command)
  *
  * Value: the vector, with the error code shifted left by eight, or NO_TRAP.
  * The instruction must not use R10 and R11, which tell the trap entry where to
- * go on.
+ * go on, and must not change its operands: those that do are for
+ * GUEST_CATCH_CHANGING(), which takes them as OPERANDS().
  */
 #define NO_TRAP		(~0ull)
 #define CATCH_MAGIC	0x6863746163ull
-#define GUEST_CATCH(insn, ...) ({					\
+#define OPERANDS(...)	__VA_ARGS__
+#define GUEST_CATCH(insn, ...)						\
+	GUEST_CATCH_CHANGING(insn, [dummy] "=m"(__trap), ##__VA_ARGS__)
+#define GUEST_CATCH_CHANGING(insn, changed, ...) ({			\
 	u64 __trap;							\
 									\
 	asm volatile("lea 1f(%%rip), %%r10\n\t"				\
@@ -297,10 +301,20 @@ static inline void apic_icr(u32 dest, u32 command)
 		     "mov $-1, %%r11\n"					\
 		     "1:\tmov %%r11, %[trap]\n\t"			\
 		     "xor %%r11d, %%r11d"				\
-		     : [trap] "=m"(__trap)				\
+		     : [trap] "=m"(__trap), changed			\
 		     : [magic] "i"(CATCH_MAGIC), ##__VA_ARGS__		\
-		     : "r10", "r11", "memory"); \
+		     : "r10", "r11", "memory");				\
 	__trap;								\
+})
+
+#define EDX_EAX(v)	"a"((u32)(v)), "d"((u32)((u64)(v) >> 32))
+#define CATCH_WRMSR(index, v) GUEST_CATCH("wrmsr", "c"(index), EDX_EAX(v))
+#define CATCH_XSETBV(index, v) GUEST_CATCH("xsetbv", "c"(index), EDX_EAX(v))
+#define CATCH_RDMSR(index) ({						\
+	u64 __a = 0, __d = 0;						\
+									\
+	GUEST_CATCH_CHANGING("rdmsr", OPERANDS("+a"(__a), "+d"(__d)),	\
+			     "c"(index));				\
 })
 
 #endif /* SELFTESTS_GUEST_H */

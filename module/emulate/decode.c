@@ -158,7 +158,7 @@ static const u32 map_0f[256] = {
 	[0xbb] = I(BTC, MR), [0xbc] = I(BSF, RM), [0xbd] = I(BSR, RM),
 	[0xbe ... 0xbf] = I(MOVSX, RM),
 	[0xc0] = I(XADD, MR) | BYTE, [0xc1] = I(XADD, MR),
-	[0xc2] = MODRM | IMM(8), [0xc3] = I(MOV, MR) | MEM,
+	[0xc2] = MODRM | IMM(8), [0xc3] = I(MOVNTI, MR) | MEM,
 	[0xc4 ... 0xc6] = MODRM | IMM(8), [0xc7] = G(9, M),
 	[0xd0 ... 0xd5] = MODRM, [0xd6] = I(SSE_STORE, MR),
 	[0xd7 ... 0xe6] = MODRM, [0xe7] = I(SSE_STORE, MR),
@@ -172,37 +172,36 @@ static const u32 map_0f[256] = {
 
 /* The plain moves between SSE registers and memory. */
 static const struct sse_move {
-	u8 map;
 	u8 opcode;
 	u8 prefix;
 	u8 bytes;
 	u8 flags;
 } sse_moves[] = {
-	{ LV_MAP_0F, 0x10, 0x00, 16 },		/* MOVUPS */
-	{ LV_MAP_0F, 0x10, 0x66, 16 },		/* MOVUPD */
-	{ LV_MAP_0F, 0x10, 0xf3, 4 },		/* MOVSS */
-	{ LV_MAP_0F, 0x10, 0xf2, 8 },		/* MOVSD */
-	{ LV_MAP_0F, 0x11, 0x00, 16 },
-	{ LV_MAP_0F, 0x11, 0x66, 16 },
-	{ LV_MAP_0F, 0x11, 0xf3, 4 },
-	{ LV_MAP_0F, 0x11, 0xf2, 8 },
-	{ LV_MAP_0F, 0x28, 0x00, 16, ALIGNED },	/* MOVAPS */
-	{ LV_MAP_0F, 0x28, 0x66, 16, ALIGNED },	/* MOVAPD */
-	{ LV_MAP_0F, 0x29, 0x00, 16, ALIGNED },
-	{ LV_MAP_0F, 0x29, 0x66, 16, ALIGNED },
-	{ LV_MAP_0F, 0x2b, 0x00, 16, ALIGNED },	/* MOVNTPS */
-	{ LV_MAP_0F, 0x2b, 0x66, 16, ALIGNED },	/* MOVNTPD */
-	{ LV_MAP_0F, 0x6e, 0x66, 4, REX_W },	/* MOVD, MOVQ */
-	{ LV_MAP_0F, 0x6f, 0x66, 16, ALIGNED },	/* MOVDQA */
-	{ LV_MAP_0F, 0x6f, 0xf3, 16 },		/* MOVDQU */
-	{ LV_MAP_0F, 0x7e, 0x66, 4, REX_W },
-	{ LV_MAP_0F, 0x7e, 0xf3, 8, LOAD },	/* MOVQ */
-	{ LV_MAP_0F, 0x7f, 0x66, 16, ALIGNED },
-	{ LV_MAP_0F, 0x7f, 0xf3, 16 },
-	{ LV_MAP_0F, 0xd6, 0x66, 8 },
-	{ LV_MAP_0F, 0xe7, 0x66, 16, ALIGNED },	/* MOVNTDQ */
-	{ LV_MAP_0F, 0xf0, 0xf2, 16 },		/* LDDQU */
-	{ LV_MAP_0F38, 0x2a, 0x66, 16, ALIGNED }, /* MOVNTDQA */
+	{ 0x10, 0x00, 16, 0 },		/* MOVUPS */
+	{ 0x10, 0x66, 16, 0 },		/* MOVUPD */
+	{ 0x10, 0xf3, 4, 0 },		/* MOVSS */
+	{ 0x10, 0xf2, 8, 0 },		/* MOVSD */
+	{ 0x11, 0x00, 16, 0 },
+	{ 0x11, 0x66, 16, 0 },
+	{ 0x11, 0xf3, 4, 0 },
+	{ 0x11, 0xf2, 8, 0 },
+	{ 0x28, 0x00, 16, ALIGNED },	/* MOVAPS */
+	{ 0x28, 0x66, 16, ALIGNED },	/* MOVAPD */
+	{ 0x29, 0x00, 16, ALIGNED },
+	{ 0x29, 0x66, 16, ALIGNED },
+	{ 0x2b, 0x00, 16, ALIGNED },	/* MOVNTPS */
+	{ 0x2b, 0x66, 16, ALIGNED },	/* MOVNTPD */
+	{ 0x6e, 0x66, 4, REX_W },	/* MOVD, MOVQ */
+	{ 0x6f, 0x66, 16, ALIGNED },	/* MOVDQA */
+	{ 0x6f, 0xf3, 16, 0 },		/* MOVDQU */
+	{ 0x7e, 0x66, 4, REX_W },
+	{ 0x7e, 0xf3, 8, LOAD },	/* MOVQ */
+	{ 0x7f, 0x66, 16, ALIGNED },
+	{ 0x7f, 0xf3, 16, 0 },
+	{ 0xd6, 0x66, 8, 0 },
+	{ 0xe7, 0x66, 16, ALIGNED },	/* MOVNTDQ */
+	{ 0xf0, 0xf2, 16, 0 },		/* LDDQU */
+	{ 0x2a, 0x66, 16, ALIGNED }, /* MOVNTDQA */
 };
 /* clang-format on */
 
@@ -431,8 +430,7 @@ static u8 decode_sse(struct lv_insn *insn, u8 op)
 	const struct sse_move *m;
 
 	for (m = sse_moves; m < sse_moves + ARRAY_SIZE(sse_moves); m++) {
-		if (m->map != insn->map || m->opcode != insn->opcode ||
-		    m->prefix != prefix)
+		if (m->opcode != insn->opcode || m->prefix != prefix)
 			continue;
 		if (!insn->mem)
 			break;
@@ -461,7 +459,9 @@ static u8 decode_op(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 		/* CRC32 */
 		if (insn->rep == 0xf2)
 			return LV_OP_NONE;
-		return insn->mem ? op : LV_OP_UNDEFINED;
+		return insn->mem && !insn->rep ? op : LV_OP_UNDEFINED;
+	case LV_OP_MOVNTI:
+		return insn->opsize || insn->rep ? LV_OP_UNDEFINED : op;
 	case LV_OP_CMPXCHG8B:
 		return insn->mem ? op : LV_OP_UNDEFINED;
 	case LV_OP_MOVSX:
@@ -487,7 +487,7 @@ static void decode_sizes(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 	    (op == LV_OP_PUSH || op == LV_OP_POP || op == LV_OP_CALL ||
 	     op == LV_OP_JMP))
 		bytes = 8;
-	if (op >= LV_OP_IN && bytes == 8)
+	if ((op >= LV_OP_IN && bytes == 8) || (op == LV_OP_MOVNTI && bytes == 2))
 		bytes = 4;
 	if (desc & BYTE)
 		bytes = 1;
@@ -567,8 +567,8 @@ static bool lock_allowed(const struct lv_insn *insn)
  * @n: how many of them are there
  * @mode: code size
  *
- * Return: 0, -ENODATA if the instruction goes on after @n bytes, or -EINVAL
- * if it is undefined; its length is right even then.
+ * Return: 0, -ENODATA if the instruction goes on after @n bytes, or -EINVAL if it
+ * is undefined (with the length a CPU without the extension would see).
  */
 int lv_decode(struct lv_insn *insn, const u8 *bytes, unsigned int n,
 	      enum lv_cpu_mode mode)
@@ -594,8 +594,13 @@ int lv_decode(struct lv_insn *insn, const u8 *bytes, unsigned int n,
 	    (desc & MEM && !insn->mem) || (insn->lock && !lock_allowed(insn)))
 		insn->op = LV_OP_UNDEFINED;
 
+	if (c.pos > c.n && c.n == MAX_INSN_BYTES)
+		insn->op = LV_OP_TOO_LONG;
+
 	insn->length = min(c.pos, MAX_INSN_BYTES);
+	if (insn->op == LV_OP_TOO_LONG)
+		return -EINVAL;
 	if (c.pos > c.n)
-		return c.n < MAX_INSN_BYTES ? -ENODATA : -EINVAL;
+		return -ENODATA;
 	return insn->op == LV_OP_UNDEFINED ? -EINVAL : 0;
 }

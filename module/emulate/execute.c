@@ -226,6 +226,7 @@ static void compute(const struct lv_emul *e, struct lv_alu *alu)
 
 	switch (insn->op) {
 	case LV_OP_MOV:
+	case LV_OP_MOVNTI:
 	case LV_OP_MOVZX:
 		alu->dst = alu->src;
 		break;
@@ -267,11 +268,30 @@ static enum access rm_access(const struct lv_insn *insn)
 	case LV_OP_BT:
 		return ACCESS_READ;
 	case LV_OP_MOV:
+	case LV_OP_MOVNTI:
 	case LV_OP_MOVBE:
 	case LV_OP_SETCC:
 		return ACCESS_WRITE;
 	default:
 		return ACCESS_MODIFY;
+	}
+}
+
+/* Is the register that is the first operand written? */
+static bool writes_reg(const struct lv_insn *insn, u64 flags)
+{
+	switch (insn->op) {
+	case LV_OP_CMP:
+	case LV_OP_TEST:
+	case LV_OP_BT:
+		return false;
+	case LV_OP_CMPXCHG:
+		return flags & FLAG_ZF;
+	case LV_OP_BSF:
+	case LV_OP_BSR:
+		return !(flags & FLAG_ZF);
+	default:
+		return true;
 	}
 }
 
@@ -331,10 +351,8 @@ static enum lv_emul_result execute(struct lv_emul *e)
 		write_reg(e, insn->reg, alu.src, alu.bytes);
 	if (insn->op == LV_OP_CMPXCHG && !(alu.flags & FLAG_ZF))
 		write_reg(e, LV_RAX, rm, alu.bytes);
-	if (to_reg)
-		write_reg(e, insn->reg, alu.dst, alu.bytes);
-	else if (!insn->mem && access & ACCESS_WRITE)
-		write_reg(e, insn->rm, alu.dst, alu.bytes);
+	if ((to_reg || !insn->mem) && writes_reg(insn, alu.flags))
+		write_reg(e, to_reg ? insn->reg : insn->rm, alu.dst, alu.bytes);
 	return lv_emul_retire(e);
 }
 
@@ -389,10 +407,11 @@ static enum lv_emul_result sse_move(struct lv_emul *e)
 
 	r = locate(e, insn->op_bytes, load ? ACCESS_READ : ACCESS_WRITE, 0,
 		   &linear);
-	if (r != LV_EMUL_DONE)
-		return r;
+	/* Even before a fault of the segment. */
 	if (insn->aligned && linear & 15)
 		return lv_emul_raise(e, VECTOR_GP);
+	if (r != LV_EMUL_DONE)
+		return r;
 
 	if (load) {
 		r = lv_emul_read(e, linear, val, insn->op_bytes);
@@ -500,6 +519,8 @@ enum lv_emul_result lv_emulate(struct lv_emul *e)
 	switch (e->insn.op) {
 	case LV_OP_UNDEFINED:
 		return lv_emul_raise(e, VECTOR_UD);
+	case LV_OP_TOO_LONG:
+		return lv_emul_raise(e, VECTOR_GP);
 	case LV_OP_ADD ... LV_OP_CMPXCHG:
 	case LV_OP_BSF ... LV_OP_SETCC:
 		return execute(e);

@@ -70,23 +70,23 @@ enum lv_emul_result lv_emul_string(struct lv_emul *e)
 	};
 	bool write = insn->op == LV_OP_MOVS || insn->op == LV_OP_STOS;
 	enum lv_emul_result r = LV_EMUL_DONE;
-	gva_t from = 0, to = 0;
+	gva_t linear = 0;
 
 	if (insn->rep && !read_index(e, LV_RCX))
 		return lv_emul_retire(e);
 
 	if (uses_si(insn->op))
 		r = lv_emul_linear(e, insn->seg, read_index(e, LV_RSI), bytes,
-				   false, &from);
+				   false, &linear);
+	if (r == LV_EMUL_DONE && uses_si(insn->op))
+		r = lv_emul_read(e, linear, &alu.dst, bytes);
 	if (r == LV_EMUL_DONE && uses_di(insn->op))
 		r = lv_emul_linear(e, LV_SEG_ES, read_index(e, LV_RDI), bytes,
-				   write, &to);
-	if (r == LV_EMUL_DONE && uses_si(insn->op))
-		r = lv_emul_read(e, from, &alu.dst, bytes);
+				   write, &linear);
 	if (r == LV_EMUL_DONE && compares(insn->op))
-		r = lv_emul_read(e, to, &alu.src, bytes);
+		r = lv_emul_read(e, linear, &alu.src, bytes);
 	if (r == LV_EMUL_DONE && write)
-		r = lv_emul_write(e, to, &alu.dst, bytes);
+		r = lv_emul_write(e, linear, &alu.dst, bytes);
 	if (r != LV_EMUL_DONE)
 		return r;
 

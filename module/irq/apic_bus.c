@@ -11,6 +11,8 @@
 
 /**
  * lv_apic_bus_add - plug a local APIC in at its ID
+ * @bus: the VM's APIC bus
+ * @apic: local APIC
  *
  * Callers serialise; senders may run at the same time.
  */
@@ -65,17 +67,13 @@ static bool is_target(const struct lv_lapic *apic,
 	return !msg->x2apic && logical_match_xapic(apic, msg->dest);
 }
 
-/**
- * struct targets - walk over the targets of a message
- * @next: APIC ID to look at next
- * @end: one past the last APIC ID that can match
- */
+/* A walk over the targets of a message. */
 struct targets {
 	struct lv_apic_bus *bus;
 	const struct lv_apic_msg *msg;
 	struct lv_lapic *from;
-	u32 next;
-	u32 end;
+	u32 next; /* APIC ID to look at next */
+	u32 end; /* one past the last that can match */
 };
 
 static struct targets targets_of(struct lv_apic_bus *bus,
@@ -138,6 +136,8 @@ static int send_lowest(struct targets all)
 
 /**
  * lv_apic_bus_send - deliver a message
+ * @bus: the VM's APIC bus
+ * @msg: message
  * @from: the sender if it is a local APIC, else NULL
  *
  * Return: negative if no APIC took it, 0 if it merged with one that was
@@ -164,11 +164,7 @@ int lv_apic_bus_send(struct lv_apic_bus *bus, const struct lv_apic_msg *msg,
 	if (msg->delivery == LV_DELIVER_LOWEST)
 		return send_lowest(t);
 
-	while ((apic = next_target(&t))) {
-		int ret = lv_lapic_accept(apic, msg);
-
-		if (ret >= 0)
-			sent = max(sent, 0) + ret;
-	}
+	while ((apic = next_target(&t)))
+		sent = lv_line_merge(sent, lv_lapic_accept(apic, msg));
 	return sent;
 }

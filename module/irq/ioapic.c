@@ -69,6 +69,8 @@ static void publish_watched(struct lv_ioapic *io)
 
 /**
  * lv_ioapic_watch - want the EOI of @pins even if they are edge triggered
+ * @io: I/O APIC
+ * @pins: bit per pin
  */
 void lv_ioapic_watch(struct lv_ioapic *io, u32 pins)
 {
@@ -78,6 +80,10 @@ void lv_ioapic_watch(struct lv_ioapic *io, u32 pins)
 
 /**
  * lv_ioapic_set_line - @source drives @pin to @level
+ * @io: I/O APIC
+ * @pin: pin number
+ * @source: who drives it
+ * @level: to which level
  *
  * Return: as documented at LV_LINE_IGNORED.
  */
@@ -99,6 +105,8 @@ int lv_ioapic_set_line(struct lv_ioapic *io, unsigned int pin,
 
 /**
  * lv_ioapic_eoi - a local APIC ended @vector
+ * @io: I/O APIC
+ * @vector: vector
  *
  * Level pins may interrupt again, but nothing is sent before the caller has
  * told the devices, who may lower their lines, and calls lv_ioapic_service().
@@ -121,6 +129,8 @@ u32 lv_ioapic_eoi(struct lv_ioapic *io, u8 vector)
 
 /**
  * lv_ioapic_service - send anew for those of @pins that are high and level
+ * @io: I/O APIC
+ * @pins: bit per pin
  */
 void lv_ioapic_service(struct lv_ioapic *io, u32 pins)
 {
@@ -160,6 +170,8 @@ static u32 read_redir(const struct lv_ioapic *io, unsigned int index)
 
 /**
  * lv_ioapic_read - read 32 bits at @offset of the I/O APIC's page
+ * @io: I/O APIC
+ * @offset: offset in the page
  */
 u32 lv_ioapic_read(struct lv_ioapic *io, u32 offset)
 {
@@ -183,6 +195,9 @@ u32 lv_ioapic_read(struct lv_ioapic *io, u32 offset)
 
 /**
  * lv_ioapic_write - write 32 bits at @offset of the I/O APIC's page
+ * @io: I/O APIC
+ * @offset: offset in the page
+ * @val: value to write
  */
 void lv_ioapic_write(struct lv_ioapic *io, u32 offset, u32 val)
 {
@@ -216,6 +231,8 @@ static u32 level_pins(const struct lv_ioapic *io)
 
 /**
  * lv_ioapic_get_state - KVM_GET_IRQCHIP
+ * @io: I/O APIC
+ * @state: KVM's state
  *
  * An edge was delivered or lost when it came. Leave it out of IRR, lest it be
  * delivered again after KVM_SET_IRQCHIP.
@@ -236,6 +253,8 @@ void lv_ioapic_get_state(const struct lv_ioapic *io,
 
 /**
  * lv_ioapic_set_state - KVM_SET_IRQCHIP
+ * @io: I/O APIC
+ * @state: KVM's state
  *
  * Lines that are high belong to user space from now on.
  */
@@ -260,6 +279,8 @@ void lv_ioapic_set_state(struct lv_ioapic *io,
 
 /**
  * lv_ioapic_init - power up: all pins masked
+ * @io: I/O APIC
+ * @bus: the VM's APIC bus
  */
 void lv_ioapic_init(struct lv_ioapic *io, struct lv_apic_bus *bus)
 {

@@ -177,7 +177,12 @@ enum lv_lapic_event {
 	LV_LAPIC_SIPI,
 };
 
-/** lv_lapic_notify - hook: an interrupt became pending; called on any CPU */
+/**
+ * lv_lapic_notify - hook: look at lv_lapic_pending() again
+ *
+ * Called on any CPU when a vector became pending, and by the vCPU's own thread
+ * when what was pending may have become deliverable.
+ */
 void lv_lapic_notify(struct lv_lapic *apic);
 
 /** lv_lapic_event - hook: NMI, INIT or SIPI arrived; called on any CPU */
@@ -210,6 +215,7 @@ void lv_lapic_set_tsc_deadline(struct lv_lapic *apic, u64 tsc);
 int lv_lapic_deliverable(struct lv_lapic *apic);
 void lv_lapic_ack(struct lv_lapic *apic, u8 vector);
 void lv_lapic_eoi(struct lv_lapic *apic);
+void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr);
 int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg);
 void lv_lapic_timer_expired(struct lv_lapic *apic);
 bool lv_lapic_accepts_pic(const struct lv_lapic *apic);
@@ -246,11 +252,6 @@ static inline u8 lv_lapic_tpr(const struct lv_lapic *apic)
 	return apic->regs[LAPIC_TPR];
 }
 
-static inline void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
-{
-	apic->regs[LAPIC_TPR] = tpr;
-}
-
 /**
  * lv_lapic_pv_eoi_safe - may the guest end the interrupt in service without
  * an exit?
@@ -281,6 +282,11 @@ enum lv_line_source {
  * got it.
  */
 #define LV_LINE_IGNORED (-1)
+
+static inline int lv_line_merge(int a, int b)
+{
+	return a < 0 ? b : b < 0 ? a : a + b;
+}
 
 static inline bool lv_line_drive(u8 *sources, enum lv_line_source source,
 				 bool level)

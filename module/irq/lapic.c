@@ -117,6 +117,7 @@ static u8 ppr(const struct lv_lapic *apic)
 
 /**
  * lv_lapic_deliverable - highest pending vector above the processor priority
+ * @apic: local APIC
  *
  * Return: the vector, or -1 if there is none. Call lv_lapic_pending() instead.
  */
@@ -147,6 +148,7 @@ static int set_irr(struct lv_lapic *apic, u8 vector, bool level)
 
 /**
  * lv_lapic_ack - the CPU takes @vector: move it from IRR to ISR
+ * @apic: local APIC
  * @vector: what lv_lapic_pending() returned
  */
 void lv_lapic_ack(struct lv_lapic *apic, u8 vector)
@@ -166,7 +168,17 @@ void lv_lapic_ack(struct lv_lapic *apic, u8 vector)
 	apic->isr_highest = vector;
 }
 
-/** lv_lapic_eoi - end of the highest interrupt in service */
+/* What waited for a lower processor priority may be deliverable now. */
+static void priority_lowered(struct lv_lapic *apic)
+{
+	if (READ_ONCE(apic->irr_pending))
+		lv_lapic_notify(apic);
+}
+
+/**
+ * lv_lapic_eoi - end of the highest interrupt in service
+ * @apic: local APIC
+ */
 void lv_lapic_eoi(struct lv_lapic *apic)
 {
 	int vector = apic->isr_highest;
@@ -179,6 +191,21 @@ void lv_lapic_eoi(struct lv_lapic *apic)
 	if (test_bit(vector, apic->tmr) ||
 	    test_bit(vector, apic->bus->edge_eoi))
 		lv_lapic_eoi_broadcast(apic, vector);
+	priority_lowered(apic);
+}
+
+/**
+ * lv_lapic_set_tpr - write the task priority register
+ * @apic: local APIC
+ * @tpr: all 8 bits; CR8 is the upper 4
+ */
+void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
+{
+	bool lowered = tpr < lv_lapic_tpr(apic);
+
+	apic->regs[LAPIC_TPR] = tpr;
+	if (lowered)
+		priority_lowered(apic);
 }
 
 /* ---- messages in and out ---- */
@@ -211,6 +238,8 @@ static void raise_lvt(struct lv_lapic *apic, enum lv_lapic_reg reg)
 
 /**
  * lv_lapic_accept - take a message that was found to be for this APIC
+ * @apic: local APIC
+ * @msg: message
  *
  * Return: as lv_apic_bus_send(), for one target.
  */
@@ -273,6 +302,7 @@ static void write_icr(struct lv_lapic *apic, u32 icr, u32 dest)
 
 /**
  * lv_lapic_accepts_pic - does the PIC's INTR pin reach this vCPU?
+ * @apic: local APIC
  *
  * It does through LINT0 in ExtINT mode, or past an APIC that is off.
  */
@@ -326,6 +356,7 @@ static void timer_start(struct lv_lapic *apic, s64 ns)
 
 /**
  * lv_lapic_timer_expired - the armed deadline has come; called on any CPU
+ * @apic: local APIC
  */
 void lv_lapic_timer_expired(struct lv_lapic *apic)
 {
@@ -397,6 +428,8 @@ static void write_timer_div(struct lv_lapic *apic, u32 div)
 
 /**
  * lv_lapic_set_tsc_deadline - write IA32_TSC_DEADLINE
+ * @apic: local APIC
+ * @tsc: guest TSC value of the deadline, 0 for none
  *
  * Reading it is reading @tsc_deadline: it is 0 in the other timer modes.
  */
@@ -464,6 +497,9 @@ static void write_lvt(struct lv_lapic *apic, unsigned int reg, u32 val)
 		}
 	}
 	WRITE_ONCE(apic->regs[reg], val);
+	/* The PIC may have waited for LINT0 to open. */
+	if (reg == LAPIC_LVT_LINT0)
+		lv_lapic_notify(apic);
 }
 
 /* @val holds writable bits only. */
@@ -472,6 +508,9 @@ static void write_reg(struct lv_lapic *apic, unsigned int reg, u32 val)
 	switch (reg) {
 	case LAPIC_EOI:
 		lv_lapic_eoi(apic);
+		break;
+	case LAPIC_TPR:
+		lv_lapic_set_tpr(apic, val);
 		break;
 	case LAPIC_SPIV:
 		write_spiv(apic, val);
@@ -513,6 +552,8 @@ static bool find_reg(u32 *reg, u64 regs)
 
 /**
  * lv_lapic_mmio_read - read the register at @offset of the APIC page
+ * @apic: local APIC
+ * @offset: offset in the page
  */
 u32 lv_lapic_mmio_read(struct lv_lapic *apic, u32 offset)
 {
@@ -526,6 +567,9 @@ u32 lv_lapic_mmio_read(struct lv_lapic *apic, u32 offset)
 
 /**
  * lv_lapic_mmio_write - write the register at @offset of the APIC page
+ * @apic: local APIC
+ * @offset: offset in the page
+ * @val: value to write
  */
 void lv_lapic_mmio_write(struct lv_lapic *apic, u32 offset, u32 val)
 {
@@ -539,6 +583,9 @@ void lv_lapic_mmio_write(struct lv_lapic *apic, u32 offset, u32 val)
 
 /**
  * lv_lapic_rdmsr - read an x2APIC MSR, 0x800 to 0x8ff
+ * @apic: local APIC
+ * @msr: MSR index
+ * @val: filled in
  *
  * Return: 0, or -EINVAL for a general protection fault.
  */
@@ -556,6 +603,9 @@ int lv_lapic_rdmsr(struct lv_lapic *apic, u32 msr, u64 *val)
 
 /**
  * lv_lapic_wrmsr - write an x2APIC MSR, 0x800 to 0x8ff
+ * @apic: local APIC
+ * @msr: MSR index
+ * @val: value to write
  *
  * Return: 0, or -EINVAL for a general protection fault.
  */
@@ -585,6 +635,7 @@ int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val)
 
 /**
  * lv_lapic_reset - what INIT does: all but ID and base
+ * @apic: local APIC
  */
 void lv_lapic_reset(struct lv_lapic *apic)
 {
@@ -610,6 +661,10 @@ void lv_lapic_reset(struct lv_lapic *apic)
 
 /**
  * lv_lapic_init - power up; the caller then plugs it in by lv_apic_bus_add()
+ * @apic: local APIC
+ * @bus: the VM's APIC bus
+ * @id: APIC ID
+ * @bsp: it is the boot processor's
  */
 void lv_lapic_init(struct lv_lapic *apic, struct lv_apic_bus *bus, u32 id,
 		   bool bsp)
@@ -623,6 +678,8 @@ void lv_lapic_init(struct lv_lapic *apic, struct lv_apic_bus *bus, u32 id,
 
 /**
  * lv_lapic_set_base - write IA32_APIC_BASE
+ * @apic: local APIC
+ * @base: value to write
  * @host: user space restores state, in any order: all valid modes may follow
  *	each other and no register is reset
  *
@@ -651,6 +708,8 @@ int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host)
 
 /**
  * lv_lapic_get_state - KVM_GET_LAPIC
+ * @apic: local APIC
+ * @state: KVM's state
  *
  * The ID is in xAPIC format in both modes, as KVM gives it by default.
  */
@@ -703,6 +762,8 @@ static void set_state_reg(struct lv_lapic *apic, unsigned int reg, u32 val)
 
 /**
  * lv_lapic_set_state - KVM_SET_LAPIC
+ * @apic: local APIC
+ * @state: KVM's state
  *
  * Return: 0, or -EINVAL if the ID is not this vCPU's.
  */

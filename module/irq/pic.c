@@ -94,6 +94,10 @@ static void update(struct lv_pic *pic)
 
 /**
  * lv_pic_set_line - @source drives @line to @level
+ * @pic: the PIC pair
+ * @line: line number, 8 to 15 are the slave's
+ * @source: who drives it
+ * @level: to which level
  *
  * Return: as documented at LV_LINE_IGNORED.
  */
@@ -156,6 +160,7 @@ static unsigned int take_line(struct lv_pic *pic, unsigned int index)
 
 /**
  * lv_pic_inta - interrupt acknowledge cycle
+ * @pic: the PIC pair
  *
  * Return: the vector.
  */
@@ -265,6 +270,7 @@ static unsigned int port_chip(u16 port)
 
 /**
  * lv_pic_owns_port - is @port one of the PICs'?
+ * @port: I/O port
  */
 bool lv_pic_owns_port(u16 port)
 {
@@ -274,6 +280,9 @@ bool lv_pic_owns_port(u16 port)
 
 /**
  * lv_pic_write - write to one of the PICs' ports
+ * @pic: the PIC pair
+ * @port: I/O port
+ * @val: value to write
  */
 void lv_pic_write(struct lv_pic *pic, u16 port, u8 val)
 {
@@ -308,6 +317,8 @@ static u8 poll(struct lv_pic *pic, unsigned int index)
 
 /**
  * lv_pic_read - read one of the PICs' ports
+ * @pic: the PIC pair
+ * @port: I/O port
  */
 u8 lv_pic_read(struct lv_pic *pic, u16 port)
 {
@@ -327,6 +338,9 @@ u8 lv_pic_read(struct lv_pic *pic, u16 port)
 
 /**
  * lv_pic_set_state - KVM_SET_IRQCHIP for chip @index, 0 or 1
+ * @pic: the PIC pair
+ * @index: 0 is the master, 1 the slave
+ * @state: KVM's state
  *
  * KVM_GET_IRQCHIP is a copy of chip[index].
  */
@@ -353,6 +367,7 @@ void lv_pic_set_state(struct lv_pic *pic, unsigned int index,
 
 /**
  * lv_pic_init - power up
+ * @pic: the PIC pair
  */
 void lv_pic_init(struct lv_pic *pic)
 {

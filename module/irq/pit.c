@@ -138,6 +138,7 @@ static void tick(struct lv_pit *pit)
 
 /**
  * lv_pit_timer_expired - the armed deadline has come
+ * @pit: the PIT
  *
  * The timer cannot be waited for under the irqchip lock, so a call may be
  * late, after the guest has stopped or reloaded the channel.
@@ -164,6 +165,7 @@ void lv_pit_timer_expired(struct lv_pit *pit)
 
 /**
  * lv_pit_ack - the guest has ended a timer interrupt: pay one tick if owed
+ * @pit: the PIT
  */
 void lv_pit_ack(struct lv_pit *pit)
 {
@@ -333,6 +335,8 @@ static void write_speaker(struct lv_pit *pit, u8 val)
 
 /**
  * lv_pit_read - read a port of the PIT or the speaker port
+ * @pit: the PIT
+ * @port: I/O port
  */
 u8 lv_pit_read(struct lv_pit *pit, u16 port)
 {
@@ -347,6 +351,9 @@ u8 lv_pit_read(struct lv_pit *pit, u16 port)
 
 /**
  * lv_pit_write - write a port of the PIT or the speaker port
+ * @pit: the PIT
+ * @port: I/O port
+ * @val: value to write
  */
 void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 {
@@ -364,6 +371,8 @@ void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 
 /**
  * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state
+ * @pit: the PIT
+ * @state: KVM's state
  *
  * Channel 0 starts a full period now, the others count on.
  *
@@ -388,6 +397,7 @@ int lv_pit_set_state(struct lv_pit *pit, const struct kvm_pit_state2 *state)
 
 /**
  * lv_pit_init - power up: nothing counts until it is programmed
+ * @pit: the PIT
  */
 void lv_pit_init(struct lv_pit *pit)
 {

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The KVM ioctls of the interrupt controllers.
+ */
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "../labvisor.h"
+#include "irqchip.h"
+
+/* The VM's irqchip, or NULL. */
+static struct lv_irqchip *any_chip(struct lv_vm *vm)
+{
+	return smp_load_acquire(&vm->irqchip);
+}
+
+/* The VM's irqchip if PIC and I/O APIC are in it, or NULL. */
+static struct lv_irqchip *full_chip(struct lv_vm *vm)
+{
+	struct lv_irqchip *chip = any_chip(vm);
+
+	return chip && chip->in_kernel ? chip : NULL;
+}
+
+static struct lv_irqchip *chip_with_pit(struct lv_vm *vm)
+{
+	struct lv_irqchip *chip = any_chip(vm);
+
+	return chip && smp_load_acquire(&chip->has_pit) ? chip : NULL;
+}
+
+/* ---- creation ---- */
+
+static int create(struct lv_vm *vm, enum lv_irqchip_mode mode)
+{
+	struct lv_irqchip *chip;
+
+	chip = lv_irqchip_create(vm, mode == LV_IRQCHIP_KERNEL);
+	if (!chip)
+		return -ENOMEM;
+	WRITE_ONCE(vm->irqchip_mode, mode);
+	smp_store_release(&vm->irqchip, chip);
+	return 0;
+}
+
+LV_VM_IOCTL(ioctl_create_irqchip)
+{
+	int ret;
+
+	mutex_lock(&vm->lock);
+	if (vm->irqchip)
+		ret = -EEXIST;
+	else if (vm->nr_vcpus)
+		ret = -EINVAL;
+	else
+		ret = create(vm, LV_IRQCHIP_KERNEL);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+/**
+ * lv_split_irqchip - KVM_CAP_SPLIT_IRQCHIP: local APICs in the kernel, PIC
+ * and I/O APIC in user space
+ * @vm: the VM
+ * @pins: pins of the I/O APIC
+ *
+ * Every vector that was sent as level triggered is reported on its EOI, so
+ * the routes need not be searched for the first @pins GSIs.
+ *
+ * Return: 0, -EINVAL, -EEXIST or -ENOMEM.
+ */
+int lv_split_irqchip(struct lv_vm *vm, u32 pins)
+{
+	int ret;
+
+	if (pins > KVM_IOAPIC_NUM_PINS)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	if (vm->irqchip || vm->nr_vcpus)
+		ret = -EEXIST;
+	else
+		ret = create(vm, LV_IRQCHIP_SPLIT);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+/* ---- PIC and I/O APIC state ---- */
+
+LV_VM_IOCTL(ioctl_get_irqchip)
+{
+	struct lv_irqchip *chip = full_chip(vm);
+	struct kvm_irqchip *state = data;
+	unsigned long flags;
+
+	if (!chip)
+		return -ENXIO;
+	if (state->chip_id >= KVM_NR_IRQCHIPS)
+		return -EINVAL;
+
+	memset(&state->chip, 0, sizeof(state->chip));
+	raw_spin_lock_irqsave(&chip->lock, flags);
+	if (state->chip_id == KVM_IRQCHIP_IOAPIC)
+		lv_ioapic_get_state(&chip->ioapic, &state->chip.ioapic);
+	else
+		state->chip.pic = chip->pic.chip[array_index_nospec(
+			state->chip_id, ARRAY_SIZE(chip->pic.chip))];
+	raw_spin_unlock_irqrestore(&chip->lock, flags);
+	return 0;
+}
+
+LV_VM_IOCTL(ioctl_set_irqchip)
+{
+	struct lv_irqchip *chip = full_chip(vm);
+	const struct kvm_irqchip *state = data;
+	unsigned long flags;
+
+	if (!chip)
+		return -ENXIO;
+	if (state->chip_id >= KVM_NR_IRQCHIPS)
+		return -EINVAL;
+
+	raw_spin_lock_irqsave(&chip->lock, flags);
+	if (state->chip_id == KVM_IRQCHIP_IOAPIC)
+		lv_ioapic_set_state(&chip->ioapic, &state->chip.ioapic);
+	else
+		lv_pic_set_state(&chip->pic, state->chip_id, &state->chip.pic);
+	raw_spin_unlock_irqrestore(&chip->lock, flags);
+	return 0;
+}
+
+/* ---- lines and messages ---- */
+
+LV_VM_IOCTL(ioctl_irq_line_status)
+{
+	struct lv_irqchip *chip = any_chip(vm);
+	struct kvm_irq_level *line = data;
+
+	if (!chip)
+		return -ENXIO;
+	line->status =
+		lv_irqchip_set_gsi(chip, line->irq, LV_LINE_USER, line->level);
+	return 0;
+}
+
+LV_VM_IOCTL(ioctl_irq_line)
+{
+	return lv_ioctl_irq_line_status(vm, data, arg);
+}
+
+LV_VM_IOCTL(ioctl_signal_msi)
+{
+	struct lv_irqchip *chip = any_chip(vm);
+	const struct kvm_msi *msi = data;
+	struct lv_apic_msg msg;
+
+	if (!chip || msi->flags)
+		return -EINVAL;
+	msg = lv_msi_decode(msi->address_lo, msi->data);
+	return lv_apic_bus_send(&chip->bus, &msg, NULL);
+}
+
+/* ---- routing ---- */
+
+static struct lv_routing *
+build_routing(const struct kvm_irq_routing_entry *entries, u32 nr)
+{
+	int gsis = lv_routing_gsis(entries, nr), ret;
+	struct lv_routing *table;
+
+	if (gsis < 0)
+		return ERR_PTR(gsis);
+	table = kvzalloc(struct_size(table, route, gsis), GFP_KERNEL_ACCOUNT);
+	if (!table)
+		return ERR_PTR(-ENOMEM);
+	table->nr = gsis;
+	ret = lv_routing_fill(table, entries, nr);
+	if (!ret)
+		return table;
+	kvfree(table);
+	return ERR_PTR(ret);
+}
+
+static bool has_chip_entry(const struct kvm_irq_routing_entry *entries, u32 nr)
+{
+	while (nr--)
+		if (entries[nr].type == KVM_IRQ_ROUTING_IRQCHIP)
+			return true;
+	return false;
+}
+
+LV_VM_IOCTL(ioctl_set_gsi_routing)
+{
+	struct kvm_irq_routing __user *user = (void __user *)arg;
+	struct lv_irqchip *chip = any_chip(vm);
+	const struct kvm_irq_routing *head = data;
+	struct kvm_irq_routing_entry *entries;
+	struct lv_routing *table;
+
+	if (!chip || head->nr > LV_MAX_GSIS || head->flags)
+		return -EINVAL;
+	entries = vmemdup_user(user->entries,
+			       array_size(head->nr, sizeof(*entries)));
+	if (IS_ERR(entries))
+		return PTR_ERR(entries);
+
+	if (!chip->in_kernel && has_chip_entry(entries, head->nr))
+		table = ERR_PTR(-EINVAL);
+	else
+		table = build_routing(entries, head->nr);
+	kvfree(entries);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+
+	mutex_lock(&vm->lock);
+	lv_irqchip_set_routing(chip, table);
+	mutex_unlock(&vm->lock);
+	return 0;
+}
+
+/* ---- PIT ---- */
+
+static int create_pit(struct lv_vm *vm, u32 flags)
+{
+	struct lv_irqchip *chip;
+	int ret = 0;
+
+	mutex_lock(&vm->lock);
+	chip = full_chip(vm);
+	if (!chip)
+		ret = -ENOENT;
+	else if (chip->has_pit)
+		ret = -EEXIST;
+	else
+		lv_irqchip_create_pit(chip, flags & KVM_PIT_SPEAKER_DUMMY);
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+LV_VM_IOCTL(ioctl_create_pit)
+{
+	return create_pit(vm, KVM_PIT_SPEAKER_DUMMY);
+}
+
+LV_VM_IOCTL(ioctl_create_pit2)
+{
+	const struct kvm_pit_config *config = data;
+
+	return create_pit(vm, config->flags);
+}
+
+LV_VM_IOCTL(ioctl_get_pit2)
+{
+	struct lv_irqchip *chip = chip_with_pit(vm);
+	unsigned long flags;
+
+	if (!chip)
+		return -ENXIO;
+	raw_spin_lock_irqsave(&chip->lock, flags);
+	memcpy(data, &chip->pit.state, sizeof(chip->pit.state));
+	raw_spin_unlock_irqrestore(&chip->lock, flags);
+	return 0;
+}
+
+LV_VM_IOCTL(ioctl_set_pit2)
+{
+	struct lv_irqchip *chip = chip_with_pit(vm);
+	unsigned long flags;
+	int ret;
+
+	if (!chip)
+		return -ENXIO;
+	raw_spin_lock_irqsave(&chip->lock, flags);
+	ret = lv_pit_set_state(&chip->pit, data);
+	raw_spin_unlock_irqrestore(&chip->lock, flags);
+	return ret;
+}
+
+/* The first version of the state lacks what follows the channels. */
+LV_VM_IOCTL(ioctl_get_pit)
+{
+	struct kvm_pit_state *old = data;
+	struct kvm_pit_state2 state;
+	long ret = lv_ioctl_get_pit2(vm, &state, 0);
+
+	if (!ret)
+		memcpy(old->channels, state.channels, sizeof(old->channels));
+	return ret;
+}
+
+LV_VM_IOCTL(ioctl_set_pit)
+{
+	const struct kvm_pit_state *old = data;
+	struct kvm_pit_state2 state;
+	long ret = lv_ioctl_get_pit2(vm, &state, 0);
+
+	if (ret)
+		return ret;
+	memcpy(state.channels, old->channels, sizeof(old->channels));
+	return lv_ioctl_set_pit2(vm, &state, 0);
+}
+
+LV_VM_IOCTL(ioctl_reinject_control)
+{
+	struct lv_irqchip *chip = chip_with_pit(vm);
+	struct kvm_reinject_control control;
+	unsigned long flags;
+
+	if (copy_from_user(&control, (void __user *)arg, sizeof(control)))
+		return -EFAULT;
+	if (!chip)
+		return -ENXIO;
+
+	mutex_lock(&vm->lock);
+	raw_spin_lock_irqsave(&chip->lock, flags);
+	chip->pit.reinject = control.pit_reinject;
+	raw_spin_unlock_irqrestore(&chip->lock, flags);
+	lv_irqchip_update_watch(chip);
+	mutex_unlock(&vm->lock);
+	return 0;
+}
+
+/* ---- local APIC state ---- */
+
+LV_VCPU_IOCTL(ioctl_get_lapic)
+{
+	if (!v->apic)
+		return -EINVAL;
+	lv_lapic_get_state(v->apic, data);
+	return 0;
+}
+
+LV_VCPU_IOCTL(ioctl_set_lapic)
+{
+	int ret;
+
+	if (!v->apic)
+		return -EINVAL;
+	ret = lv_lapic_set_state(v->apic, data);
+	lv_request(v, LV_REQ_EVENT);
+	return ret;
+}

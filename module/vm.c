@@ -82,9 +82,10 @@ static void lv_vm_free(struct lv_vm *vm)
 
 	/* Timers and event file descriptors first: they may kick a vCPU. */
 	lv_irqchip_free(vm);
+	/* Until its notifier is gone, the host may ask the vCPUs for a flush. */
+	lv_mmu_free(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		lv_vcpu_destroy(vm->vcpus[i]);
-	lv_mmu_free(vm);
 	lv_clock_free(vm);
 	lv_iobus_free(vm);
 	lv_memory_free(vm);

@@ -252,6 +252,26 @@ struct vm *vm_new_irqchip(void)
 	return vm;
 }
 
+/* Put the VM's memory into a file, so that unmapping it loses nothing. */
+void vm_share_memory(struct vm *vm)
+{
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+
+	if (fd < 0 || pwrite(fd, vm->mem, VM_MEMORY, 0) != VM_MEMORY)
+		die("guest memory file: %m");
+	if (mmap(vm->mem, VM_MEMORY, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+		die("mmap of guest memory: %m");
+	close(fd);
+}
+
+/* Unmap shared memory: whatever the guest touches next is a nested fault. */
+void vm_zap(struct vm *vm)
+{
+	if (madvise(vm->mem, VM_MEMORY, MADV_DONTNEED))
+		die("madvise: %m");
+}
+
 void vm_free(struct vm *vm)
 {
 	close(vm->fd);

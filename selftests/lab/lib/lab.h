@@ -121,6 +121,9 @@ int vm_cap(struct vm *vm, unsigned int cap);
 int vm_slot(struct vm *vm, u32 slot, u32 flags, u64 gpa, u64 size, void *mem);
 void *map_memory(size_t size);
 
+void vm_share_memory(struct vm *vm);
+void vm_zap(struct vm *vm);
+
 #define GUEST_VAR(vm, var) \
 	(*(volatile typeof(var) *)((vm)->mem + (uintptr_t)&(var)))
 

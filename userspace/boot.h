@@ -29,11 +29,13 @@ struct bzimage {
  * @is_64: 64-bit, else 32-bit
  * @entry: physical address of the entry point
  * @end: where the highest segment ends in memory
+ * @vaddr: the highest virtual address at which a segment begins
  */
 struct elf_image {
 	bool is_64;
 	u64 entry;
 	u64 end;
+	u64 vaddr;
 };
 
 /**

@@ -14,6 +14,7 @@
 #define ENTRY_64 0x200
 #define LOADER_UNREGISTERED 0xff
 #define PAGE 0x1000
+#define KERNEL_HALF 0xffff800000000000 /* where Linux has itself */
 #define VMLINUX_CMDLINE_MAX 2047
 #define VMLINUX_INITRD_MAX 0x7fffffff
 
@@ -85,8 +86,9 @@ static struct kernel load_vmlinux(struct vm *vm, const struct file *file,
 {
 	struct elf_image image = elf_load(vm, file);
 
-	if (!image.is_64)
-		die(EXIT_HOST, "%s: a 32-bit kernel cannot be booted",
+	if (!image.is_64 || image.vaddr < KERNEL_HALF)
+		die(EXIT_HOST,
+		    "%s: an ELF file, but not a 64-bit kernel: 'labvisor exec' runs others",
 		    file->path);
 	params->hdr.boot_flag = 0xaa55;
 	memcpy(&params->hdr.header, "HdrS", 4);

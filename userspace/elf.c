@@ -115,6 +115,8 @@ struct elf_image elf_load(struct vm *vm, const struct file *file)
 			image.entry = physical(&s, entry);
 		if (s.paddr + s.memsz > image.end)
 			image.end = s.paddr + s.memsz;
+		if (s.vaddr > image.vaddr)
+			image.vaddr = s.vaddr;
 		found = true;
 	}
 	if (!found)

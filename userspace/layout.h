@@ -46,12 +46,13 @@
 #define PORT_DEBUG_EXIT 0xf4
 #define PORT_SERIAL 0x3f8
 #define PORT_PM 0x600
-#define PORT_PCI_ADDRESS 0xcf8
+#define PORT_PCI 0xcf8
 #define PORT_RESET 0xcf9
 
 /* Offsets of the ACPI power management registers in their port range. */
 #define PM1_EVENT 0
 #define PM1_EVENT_LEN 4
+#define PM1_ENABLE 2
 #define PM1_CONTROL 4
 #define PM1_CONTROL_LEN 2
 #define PM_TIMER 8

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ways in which a guest ends itself: ACPI's fixed power management
- * registers, the PCI reset port and the keyboard controller's reset line.
+ * ACPI's fixed power management registers, with which a guest powers itself
+ * off, and what is left of the keyboard controller: its reset line.
  */
+#include <stdatomic.h>
 #include <time.h>
 
 #include "layout.h"
@@ -17,33 +18,43 @@
 #define I8042_COMMAND 4
 #define I8042_PULSE_RESET 0xfe
 
-/* No fixed event ever happens, so the event block is all zero. */
-static u64 pm_read(void *opaque, u64 off, unsigned int size)
+/* Written by guests only to be read back: no fixed event ever happens. */
+static atomic_ushort pm1_enable;
+
+static u32 pm_timer(void)
 {
 	u64 now = clock_ns(CLOCK_MONOTONIC);
 
+	return now / NS_PER_S * PM_TIMER_HZ +
+	       now % NS_PER_S * PM_TIMER_HZ / NS_PER_S;
+}
+
+static u64 pm_read(void *opaque, u64 off, unsigned int size)
+{
 	(void)opaque;
-	if (off == PM_TIMER && size == PM_TIMER_LEN)
-		return now / NS_PER_S * PM_TIMER_HZ +
-		       now % NS_PER_S * PM_TIMER_HZ / NS_PER_S;
-	if (off == PM1_CONTROL)
+	(void)size;
+	switch (off) {
+	case PM1_EVENT:
+		return (u32)pm1_enable << 16;
+	case PM1_ENABLE:
+		return pm1_enable;
+	case PM1_CONTROL:
 		return PM1_SCI_EN;
-	return 0;
+	case PM_TIMER:
+		return pm_timer();
+	default:
+		return 0;
+	}
 }
 
 static void pm_write(void *opaque, u64 off, unsigned int size, u64 value)
 {
 	(void)size;
+	if (off == PM1_ENABLE)
+		pm1_enable = value;
 	if (off == PM1_CONTROL && (value & PM1_SLP_EN) &&
 	    PM1_SLP_TYP(value) == PM_SLP_TYP_S5)
 		vm_stop(opaque, EXIT_POWEROFF, NULL);
-}
-
-/* The reset port is a byte amid the PCI configuration address register. */
-static void reset_write(void *opaque, u64 off, unsigned int size, u64 value)
-{
-	if (off == PORT_RESET - PORT_PCI_ADDRESS && size == 1 && (value & 0x04))
-		vm_stop(opaque, EXIT_RESET, "the guest reset itself");
 }
 
 /* There is no keyboard: both buffers are empty. */
@@ -72,12 +83,6 @@ static void pm_init(struct vm *vm)
 					       .width = 4,
 					       .read = pm_read,
 					       .write = pm_write,
-					       .opaque = vm });
-	bus_add(&vm->pio, &(struct bus_range){ .name = "reset port",
-					       .base = PORT_PCI_ADDRESS,
-					       .len = 4,
-					       .width = 4,
-					       .write = reset_write,
 					       .opaque = vm });
 	bus_add(&vm->pio, &(struct bus_range){ .name = "i8042 data",
 					       .base = PORT_I8042,

@@ -359,7 +359,7 @@ static int lv_handle_fault(struct lv_vcpu *v, const struct lv_exit *exit)
 	/* A page table in device memory cannot be walked. */
 	if (exit->fault.access & LV_ACCESS_WALK)
 		return lv_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, exit);
-	return lv_handle_mmio(v, gpa);
+	return lv_handle_mmio(v, exit);
 }
 
 static int lv_handle_hlt(struct lv_vcpu *v, const struct lv_exit *exit)

@@ -451,7 +451,7 @@ struct page *lv_vcpu_page(struct lv_vcpu *v, pgoff_t offset);
 int lv_io_init(struct lv_vcpu *v);
 void lv_io_free(struct lv_vcpu *v);
 int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit);
-int lv_handle_mmio(struct lv_vcpu *v, gpa_t gpa);
+int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_complete_io(struct lv_vcpu *v);
 bool lv_io_in_progress(const struct lv_vcpu *v);
 
@@ -547,6 +547,7 @@ bool lv_irqchip_has_irq(struct lv_vcpu *v);
 enum lv_space { LV_SPACE_PIO, LV_SPACE_MMIO };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
+struct page *lv_iobus_ring(struct lv_vm *vm); /* KVM_COALESCED_MMIO_PAGE_OFFSET */
 /* 0 if a device took it, -EOPNOTSUPP if user space has to. Does not sleep. */
 int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 		  unsigned int len, void *data);

@@ -1,0 +1,739 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Port I/O and MMIO: between the emulator, the devices in the kernel, and
+ * user space.
+ *
+ * An instruction that needs data from user space is emulated twice. The first
+ * time a device read stops it (LV_EMUL_AGAIN, nothing committed); when user
+ * space has answered it starts over, and the log below replays what it has
+ * read from devices so far. Writes to devices are queued and go out once the
+ * instruction is complete, so no device sees one twice.
+ */
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "labvisor.h"
+#include "trace.h"
+
+/* One 16-byte operand, unaligned over a page: three reads of 8 bytes or less */
+#define LV_IO_LOG 6
+
+/** enum lv_io_state - what the next KVM_RUN has to complete */
+enum lv_io_state {
+	LV_IO_IDLE,
+	LV_IO_PORT_IN,
+	LV_IO_PORT_INS,
+	LV_IO_MMIO_READ,
+	LV_IO_MMIO_WRITE,
+};
+
+/** struct lv_frag - part of an access that lies in one page, up to 8 bytes */
+struct lv_frag {
+	gpa_t gpa;
+	u8 len;
+	u8 data[8];
+};
+
+/**
+ * struct lv_io - an instruction that accesses a device (own)
+ * @state: what user space was asked for
+ * @reads: device reads of this instruction that have been answered, and the
+ *	one that waits for an answer
+ * @cursor: reads replayed so far in this emulation
+ * @writes: device writes that wait for the instruction to complete
+ * @sent: writes that went out
+ * @known_gpa: where the faulting access goes, without a walk
+ * @sleepable: the emulation stopped because it must not sleep
+ * @keep_log: the next emulation continues this instruction
+ */
+struct lv_io {
+	enum lv_io_state state;
+	struct lv_emul emul;
+	struct lv_frag reads[LV_IO_LOG];
+	struct lv_frag writes[LV_IO_LOG];
+	u8 nr_reads, cursor, nr_writes, sent;
+	gpa_t known_gpa;
+	bool sleepable;
+	bool keep_log;
+	u64 port_rip;
+	u8 port_len;
+	struct lv_string_io string;
+	void *port_page;
+};
+
+int lv_io_init(struct lv_vcpu *v)
+{
+	v->io = kzalloc(sizeof(*v->io), GFP_KERNEL_ACCOUNT);
+	if (!v->io)
+		return -ENOMEM;
+	v->io->port_page = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	return v->io->port_page ? 0 : -ENOMEM;
+}
+
+void lv_io_free(struct lv_vcpu *v)
+{
+	if (v->io)
+		free_page((unsigned long)v->io->port_page);
+	kfree(v->io);
+}
+
+/** lv_vcpu_page - page @offset of the vCPU's mmap, or NULL */
+struct page *lv_vcpu_page(struct lv_vcpu *v, pgoff_t offset)
+{
+	switch (offset) {
+	case 0:
+		return virt_to_page(v->run);
+	case LV_VCPU_PIO_PAGE:
+		return virt_to_page(v->io->port_page);
+	case LV_VCPU_COALESCED_PAGE:
+		return v->vm->coalesced;
+	default:
+		return NULL;
+	}
+}
+
+bool lv_io_in_progress(const struct lv_vcpu *v)
+{
+	return v->io->state != LV_IO_IDLE;
+}
+
+/* ---- guest memory and devices, for the emulator ---- */
+
+static enum lv_emul_result lv_io_sleep(struct lv_io *io)
+{
+	io->sleepable = true;
+	return LV_EMUL_AGAIN;
+}
+
+/*
+ * Where an access at @linear goes. The nested fault told it for the operand
+ * that caused it, which spares a walk.
+ */
+static enum lv_emul_result lv_io_translate(struct lv_vcpu *v, gva_t linear,
+					   u32 access, gpa_t *gpa)
+{
+	struct lv_io *io = v->io;
+	struct lv_fault fault;
+	int err;
+
+	if (io->known_gpa != LV_INVALID_GPA &&
+	    offset_in_page(io->known_gpa) == offset_in_page(linear)) {
+		*gpa = io->known_gpa;
+		return LV_EMUL_DONE;
+	}
+	err = lv_gva_to_gpa(v, linear, access, gpa, &fault);
+	if (!err)
+		return LV_EMUL_DONE;
+	if (err == -EAGAIN)
+		return lv_io_sleep(io);
+	if (err < 0)
+		return LV_EMUL_UNHANDLED;
+	io->emul.fault = (struct lv_emul_fault){
+		.vector = fault.vector,
+		.has_error = fault.has_error,
+		.error = fault.error,
+		.cr2 = fault.cr2,
+	};
+	return LV_EMUL_FAULT;
+}
+
+static unsigned int lv_frag_len(gva_t linear, unsigned int bytes)
+{
+	unsigned int room = PAGE_SIZE - offset_in_page(linear);
+
+	return min3(bytes, room, 8U);
+}
+
+static int lv_ask_mmio(struct lv_vcpu *v, const struct lv_frag *frag, bool write)
+{
+	struct kvm_run *run = v->run;
+
+	run->mmio.phys_addr = frag->gpa;
+	run->mmio.len = frag->len;
+	run->mmio.is_write = write;
+	memset(run->mmio.data, 0, sizeof(run->mmio.data));
+	if (write)
+		memcpy(run->mmio.data, frag->data, frag->len);
+	return lv_exit_to_user(v, KVM_EXIT_MMIO);
+}
+
+static u64 lv_frag_val(const struct lv_frag *frag)
+{
+	u64 val = 0;
+
+	memcpy(&val, frag->data, frag->len);
+	return val;
+}
+
+static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
+					  void *buf, unsigned int len)
+{
+	struct lv_io *io = v->io;
+	struct lv_frag *frag = &io->reads[io->cursor];
+
+	if (io->cursor == LV_IO_LOG)
+		return LV_EMUL_UNHANDLED;
+	if (io->cursor < io->nr_reads) {
+		memcpy(buf, frag->data, len);
+		io->cursor++;
+		return LV_EMUL_DONE;
+	}
+	*frag = (struct lv_frag){ .gpa = gpa, .len = len };
+	if (lv_iobus_read(v, LV_SPACE_MMIO, gpa, len, frag->data)) {
+		trace_lv_mmio(v, false, gpa, len, 0);
+		lv_ask_mmio(v, frag, false);
+		io->state = LV_IO_MMIO_READ;
+		return LV_EMUL_AGAIN;
+	}
+	trace_lv_mmio(v, false, gpa, len, lv_frag_val(frag));
+	memcpy(buf, frag->data, len);
+	io->nr_reads++;
+	io->cursor++;
+	return LV_EMUL_DONE;
+}
+
+static enum lv_emul_result lv_queue_write(struct lv_io *io, gpa_t gpa,
+					  const void *buf, unsigned int len)
+{
+	struct lv_frag *frag = &io->writes[io->nr_writes];
+
+	if (io->nr_writes == LV_IO_LOG)
+		return LV_EMUL_UNHANDLED;
+	frag->gpa = gpa;
+	frag->len = len;
+	memcpy(frag->data, buf, len);
+	io->nr_writes++;
+	return LV_EMUL_DONE;
+}
+
+enum lv_emul_result lv_emul_read(struct lv_emul *e, gva_t linear, void *buf,
+				 unsigned int bytes)
+{
+	struct lv_vcpu *v = e->owner;
+	u32 access = e->write_intent ? LV_ACCESS_READ | LV_ACCESS_WRITE :
+				       LV_ACCESS_READ;
+	enum lv_emul_result r;
+	unsigned int len;
+	gpa_t gpa;
+	int err;
+
+	for (; bytes; bytes -= len, linear += len, buf += len) {
+		len = lv_frag_len(linear, bytes);
+		r = lv_io_translate(v, linear, access, &gpa);
+		if (r != LV_EMUL_DONE)
+			return r;
+		err = lv_gpa_read(v->vm, gpa, buf, len, v->atomic);
+		if (err == -EAGAIN)
+			return lv_io_sleep(v->io);
+		if (err) {
+			r = lv_device_read(v, gpa, buf, len);
+			if (r != LV_EMUL_DONE)
+				return r;
+		}
+	}
+	return LV_EMUL_DONE;
+}
+
+/* Both pages of a write are checked before either is written. */
+enum lv_emul_result lv_emul_write(struct lv_emul *e, gva_t linear,
+				  const void *buf, unsigned int bytes)
+{
+	struct lv_vcpu *v = e->owner;
+	gpa_t gpa[3];
+	enum lv_emul_result r;
+	unsigned int i, len, done;
+	int err;
+
+	for (i = 0, done = 0; done < bytes; i++, done += len) {
+		len = lv_frag_len(linear + done, bytes - done);
+		r = lv_io_translate(v, linear + done, LV_ACCESS_WRITE, &gpa[i]);
+		if (r != LV_EMUL_DONE)
+			return r;
+	}
+	for (i = 0, done = 0; done < bytes; i++, done += len) {
+		len = lv_frag_len(linear + done, bytes - done);
+		err = lv_gpa_write(v->vm, gpa[i], buf + done, len, v->atomic);
+		if (err == -EAGAIN)
+			return lv_io_sleep(v->io);
+		if (err) {
+			r = lv_queue_write(v->io, gpa[i], buf + done, len);
+			if (r != LV_EMUL_DONE)
+				return r;
+		}
+	}
+	return LV_EMUL_DONE;
+}
+
+enum lv_emul_result lv_emul_cmpxchg(struct lv_emul *e, gva_t linear,
+				    const void *old, const void *new,
+				    unsigned int bytes)
+{
+	struct lv_vcpu *v = e->owner;
+	u8 expected[16];
+	gpa_t gpa;
+	enum lv_emul_result r;
+	int err;
+
+	/* Devices know no atomic access, and none spans two pages here. */
+	if (bytes > 8 || lv_frag_len(linear, bytes) != bytes)
+		return lv_emul_write(e, linear, new, bytes);
+	r = lv_io_translate(v, linear, LV_ACCESS_WRITE, &gpa);
+	if (r != LV_EMUL_DONE)
+		return r;
+	memcpy(expected, old, bytes);
+	err = lv_gpa_cmpxchg(v->vm, gpa, expected, new, bytes, v->atomic);
+	if (!err)
+		return memcmp(expected, old, bytes) ? LV_EMUL_AGAIN :
+						      LV_EMUL_DONE;
+	if (err == -EAGAIN)
+		return v->atomic ? lv_io_sleep(v->io) : LV_EMUL_AGAIN;
+	return lv_queue_write(v->io, gpa, new, bytes);
+}
+
+/*
+ * The registers are in v->xstate: instructions that need them are emulated
+ * outside of the atomic section, see lv_emulate_insn().
+ */
+void lv_emul_read_xmm(struct lv_emul *e, unsigned int nr, u64 val[2])
+{
+	struct lv_vcpu *v = e->owner;
+
+	lv_fpu_get_xmm(v, nr, val);
+}
+
+void lv_emul_write_xmm(struct lv_emul *e, unsigned int nr, const u64 val[2])
+{
+	struct lv_vcpu *v = e->owner;
+
+	lv_fpu_set_xmm(v, nr, val);
+}
+
+/* ---- running the emulator ---- */
+
+static void lv_fill_seg(struct lv_vcpu *v, struct lv_emul *e, unsigned int nr)
+{
+	struct kvm_segment seg;
+
+	lv_call(get_segment)(v, nr, &seg);
+	e->seg[nr] = (struct lv_emul_seg){
+		.base = seg.base,
+		.limit = seg.limit,
+		.type = seg.type,
+		.s = seg.s,
+		.present = seg.present && !seg.unusable,
+		.db = seg.db,
+	};
+}
+
+/* In 64-bit mode only FS and GS matter, and only if they are used. */
+static void lv_fill_segs(struct lv_vcpu *v, struct lv_emul *e)
+{
+	unsigned int nr;
+
+	if (e->mode == LV_MODE_64) {
+		if (e->insn.seg == LV_SEG_FS || e->insn.seg == LV_SEG_GS)
+			lv_fill_seg(v, e, e->insn.seg);
+		return;
+	}
+	for (nr = LV_SEG_ES; nr <= LV_SEG_GS; nr++)
+		lv_fill_seg(v, e, nr);
+}
+
+static void lv_emul_begin(struct lv_vcpu *v, struct lv_emul *e)
+{
+	lv_rip(v);
+	lv_rflags(v);
+	lv_reg(v, LV_RSP);
+	e->owner = v;
+	memcpy(e->regs, v->regs, sizeof(e->regs));
+	e->rip = v->rip;
+	e->rflags = v->rflags;
+	e->mode = lv_cpu_mode(v);
+	e->protected_mode = v->cr0 & X86_CR0_PE;
+	e->va_bits = v->cr4 & X86_CR4_LA57 ? 57 : 48;
+	e->write_intent = false;
+	lv_fill_segs(v, e);
+}
+
+static void lv_emul_commit(struct lv_vcpu *v, const struct lv_emul *e)
+{
+	bool step = v->rflags & X86_EFLAGS_TF;
+
+	memcpy(v->regs, e->regs, sizeof(v->regs));
+	lv_mark_dirty(v, LV_R_RSP);
+	lv_set_rip(v, e->rip);
+	lv_set_rflags(v, e->rflags);
+	lv_call(set_shadow)(v, 0);
+	if (step)
+		lv_queue_debug(v, DR_STEP);
+}
+
+static int lv_emul_inject(struct lv_vcpu *v, const struct lv_emul_fault *fault)
+{
+	if (fault->vector == X86_TRAP_PF)
+		lv_queue_page_fault(v, fault->error, fault->cr2);
+	else if (fault->has_error)
+		lv_queue_exception_error(v, fault->vector, fault->error);
+	else
+		lv_queue_exception(v, fault->vector);
+	return LV_RESUME;
+}
+
+/* Tell user space which instruction it was. */
+static int lv_emul_failed(struct lv_vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	u8 bytes[15];
+	int n = lv_fetch_insn(v, bytes, sizeof(bytes));
+
+	if (v->atomic)
+		return LV_SLEEPABLE;
+	memset(&run->emulation_failure, 0, sizeof(run->emulation_failure));
+	run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	if (n > 0) {
+		run->emulation_failure.ndata = 3;
+		run->emulation_failure.flags =
+			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+		run->emulation_failure.insn_size = n;
+		memcpy(run->emulation_failure.insn_bytes, bytes, n);
+	}
+	return lv_exit_to_user(v, KVM_EXIT_INTERNAL_ERROR);
+}
+
+/* Send queued writes to their devices until user space has to take one. */
+static int lv_send_writes(struct lv_vcpu *v)
+{
+	struct lv_io *io = v->io;
+
+	while (io->sent < io->nr_writes) {
+		const struct lv_frag *frag = &io->writes[io->sent++];
+
+		trace_lv_mmio(v, true, frag->gpa, frag->len, lv_frag_val(frag));
+		if (lv_iobus_write(v, LV_SPACE_MMIO, frag->gpa, frag->len,
+				   frag->data)) {
+			io->state = LV_IO_MMIO_WRITE;
+			return lv_ask_mmio(v, frag, true);
+		}
+	}
+	io->state = LV_IO_IDLE;
+	io->nr_writes = 0;
+	io->sent = 0;
+	return LV_RESUME;
+}
+
+/* The instruction is in io->emul. Emulate it, once or again. */
+static int lv_emulate_insn(struct lv_vcpu *v)
+{
+	struct lv_io *io = v->io;
+	struct lv_emul *e = &io->emul;
+
+	if (v->atomic && (e->insn.op == LV_OP_SSE_LOAD ||
+			  e->insn.op == LV_OP_SSE_STORE))
+		return LV_SLEEPABLE;
+	io->state = LV_IO_IDLE;
+	io->cursor = 0;
+	io->nr_writes = 0;
+	io->sent = 0;
+	io->sleepable = false;
+	lv_emul_begin(v, e);
+
+	switch (lv_emulate(e)) {
+	case LV_EMUL_DONE:
+	case LV_EMUL_REP:
+		lv_emul_commit(v, e);
+		return lv_send_writes(v);
+	case LV_EMUL_AGAIN:
+		if (io->state == LV_IO_MMIO_READ)
+			return LV_TO_USER;
+		io->keep_log = io->sleepable;
+		return io->sleepable ? LV_SLEEPABLE : LV_RESUME;
+	case LV_EMUL_FAULT:
+		return lv_emul_inject(v, &e->fault);
+	default:
+		return lv_emul_failed(v);
+	}
+}
+
+/* Only one operand can be the one that faulted, unless there are two. */
+static bool lv_has_one_operand(const struct lv_insn *insn)
+{
+	switch (insn->op) {
+	case LV_OP_MOVS:
+	case LV_OP_CMPS:
+	case LV_OP_PUSH:
+	case LV_OP_POP:
+	case LV_OP_CALL:
+	case LV_OP_JMP:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/**
+ * lv_handle_mmio - a nested fault outside of memory: emulate the instruction
+ * @v: the vCPU
+ * @exit: the fault
+ */
+int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	struct lv_io *io = v->io;
+	int err;
+
+	err = lv_decode_at_rip(v, &io->emul.insn);
+	if (err == -EAGAIN)
+		return LV_SLEEPABLE;
+	if (err == -EINVAL || exit->fault.access & LV_ACCESS_FETCH)
+		return lv_emul_failed(v);
+	if (err)
+		return LV_RESUME; /* the guest changed its tables: look again */
+
+	if (!io->keep_log)
+		io->nr_reads = 0;
+	io->keep_log = false;
+	io->known_gpa = lv_has_one_operand(&io->emul.insn) ? exit->fault.gpa :
+							     LV_INVALID_GPA;
+	v->stat.emulations++;
+	v->stat.mmio++;
+	return lv_emulate_insn(v);
+}
+
+/* ---- ports ---- */
+
+static int lv_ask_port(struct lv_vcpu *v, u16 port, u8 size, u32 count, bool in)
+{
+	struct kvm_run *run = v->run;
+
+	run->io.direction = in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
+	run->io.size = size;
+	run->io.port = port;
+	run->io.count = count;
+	run->io.data_offset = LV_VCPU_PIO_PAGE * PAGE_SIZE;
+	return lv_exit_to_user(v, KVM_EXIT_IO);
+}
+
+static int lv_port_out(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	u32 val = v->regs[LV_RAX];
+
+	trace_lv_pio(v, true, exit->io.port, exit->io.size, val);
+	lv_skip_insn(v, exit);
+	if (!lv_iobus_write(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
+			    &val))
+		return LV_RESUME;
+	memcpy(v->io->port_page, &val, exit->io.size);
+	return lv_ask_port(v, exit->io.port, exit->io.size, 1, false);
+}
+
+static void lv_port_result(struct lv_vcpu *v, const void *data, u8 size)
+{
+	if (size == 4)
+		v->regs[LV_RAX] = 0;
+	memcpy(&v->regs[LV_RAX], data, size);
+}
+
+static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	struct lv_io *io = v->io;
+	u32 val = 0;
+
+	if (!lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
+			   &val)) {
+		trace_lv_pio(v, false, exit->io.port, exit->io.size, val);
+		lv_port_result(v, &val, exit->io.size);
+		lv_skip_insn(v, exit);
+		return LV_RESUME;
+	}
+	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
+	io->state = LV_IO_PORT_IN;
+	io->port_rip = lv_rip(v);
+	io->port_len = exit->insn_len;
+	return lv_ask_port(v, exit->io.port, exit->io.size, 1, true);
+}
+
+/* User space may have moved the vCPU elsewhere, by a reset for example. */
+static int lv_port_in_done(struct lv_vcpu *v)
+{
+	const struct lv_exit exit = { .insn_len = v->io->port_len };
+
+	if (lv_rip(v) != v->io->port_rip)
+		return LV_RESUME;
+	lv_port_result(v, v->io->port_page, v->run->io.size);
+	lv_skip_insn(v, &exit);
+	return LV_RESUME;
+}
+
+static enum lv_emul_result lv_string_memory(struct lv_vcpu *v, void *buf,
+					    bool write)
+{
+	struct lv_io *io = v->io;
+	unsigned int len, bytes = io->string.count * io->string.bytes;
+	gva_t linear = io->string.linear;
+	enum lv_emul_result r = LV_EMUL_DONE;
+
+	/* The emulator's own accesses take 16 bytes at most. */
+	for (; bytes && r == LV_EMUL_DONE;
+	     bytes -= len, linear += len, buf += len) {
+		len = min(bytes, 8U);
+		r = write ? lv_emul_write(&io->emul, linear, buf, len) :
+			    lv_emul_read(&io->emul, linear, buf, len);
+	}
+	return r;
+}
+
+static int lv_string_done(struct lv_vcpu *v)
+{
+	struct lv_emul *e = &v->io->emul;
+
+	lv_emul_string_io_done(e, v->io->string.count);
+	lv_emul_commit(v, e);
+	return LV_RESUME;
+}
+
+static int lv_string_failed(struct lv_vcpu *v, enum lv_emul_result r)
+{
+	if (r == LV_EMUL_FAULT)
+		return lv_emul_inject(v, &v->io->emul.fault);
+	if (v->io->state == LV_IO_MMIO_READ)
+		v->io->state = LV_IO_IDLE; /* OUTS from a device: not offered */
+	return lv_emul_failed(v);
+}
+
+static int lv_port_outs(struct lv_vcpu *v, u16 port)
+{
+	struct lv_io *io = v->io;
+	enum lv_emul_result r = lv_string_memory(v, io->port_page, false);
+	u32 i;
+
+	if (r != LV_EMUL_DONE)
+		return lv_string_failed(v, r);
+	trace_lv_pio(v, true, port, io->string.bytes, io->string.count);
+	for (i = 0; i < io->string.count; i++) {
+		void *data = io->port_page + i * io->string.bytes;
+
+		if (!lv_iobus_write(v, LV_SPACE_PIO, port, io->string.bytes,
+				    data))
+			continue;
+		if (i) { /* the device went away half-way */
+			io->string.count = i;
+			break;
+		}
+		lv_string_done(v);
+		return lv_ask_port(v, port, io->string.bytes, io->string.count,
+				   false);
+	}
+	return lv_string_done(v);
+}
+
+/* Store what an INS read. */
+static int lv_port_ins_done(struct lv_vcpu *v)
+{
+	struct lv_io *io = v->io;
+	enum lv_emul_result r;
+
+	if (lv_rip(v) != io->port_rip)
+		return LV_RESUME;
+	io->nr_writes = 0;
+	io->sent = 0;
+	r = lv_string_memory(v, io->port_page, true);
+	if (r != LV_EMUL_DONE)
+		return lv_string_failed(v, r);
+	lv_string_done(v);
+	return lv_send_writes(v);
+}
+
+static int lv_port_ins(struct lv_vcpu *v, u16 port)
+{
+	struct lv_io *io = v->io;
+	enum lv_emul_result r;
+	gpa_t gpa;
+	u32 i;
+
+	/* Fault before the device is read, not after. */
+	r = lv_io_translate(v, io->string.linear, LV_ACCESS_WRITE, &gpa);
+	if (r != LV_EMUL_DONE)
+		return lv_string_failed(v, r);
+	trace_lv_pio(v, false, port, io->string.bytes, io->string.count);
+	io->port_rip = lv_rip(v);
+	for (i = 0; i < io->string.count; i++) {
+		void *data = io->port_page + i * io->string.bytes;
+
+		if (!lv_iobus_read(v, LV_SPACE_PIO, port, io->string.bytes,
+				   data))
+			continue;
+		if (i) {
+			io->string.count = i;
+			break;
+		}
+		io->state = LV_IO_PORT_INS;
+		return lv_ask_port(v, port, io->string.bytes, io->string.count,
+				   true);
+	}
+	return lv_port_ins_done(v);
+}
+
+static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	struct lv_io *io = v->io;
+	enum lv_emul_result r;
+
+	if (v->atomic)
+		return LV_SLEEPABLE;
+	if (lv_decode_at_rip(v, &io->emul.insn))
+		return LV_RESUME;
+	if (io->emul.insn.op != LV_OP_INS && io->emul.insn.op != LV_OP_OUTS)
+		return LV_RESUME; /* rewritten meanwhile */
+	io->known_gpa = LV_INVALID_GPA;
+	io->nr_reads = 0;
+	io->cursor = 0;
+	lv_emul_begin(v, &io->emul);
+	r = lv_emul_string_io(&io->emul, &io->string);
+	if (r != LV_EMUL_DONE)
+		return lv_string_failed(v, r);
+	if (!io->string.count)
+		return lv_string_done(v);
+	return io->string.in ? lv_port_ins(v, exit->io.port) :
+			       lv_port_outs(v, exit->io.port);
+}
+
+/**
+ * lv_handle_pio - IN, OUT, INS, OUTS
+ * @v: the vCPU
+ * @exit: the exit; the CPU has checked the guest's right to the port
+ */
+int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	v->stat.pio++;
+	if (exit->io.string)
+		return lv_port_string(v, exit);
+	return exit->io.in ? lv_port_in(v, exit) : lv_port_out(v, exit);
+}
+
+/**
+ * lv_complete_io - continue what the last KVM_RUN left to user space
+ *
+ * Return: as an exit handler; LV_TO_USER if user space is needed again.
+ */
+int lv_complete_io(struct lv_vcpu *v)
+{
+	struct lv_io *io = v->io;
+	struct lv_frag *frag = &io->reads[io->nr_reads];
+	enum lv_io_state state = io->state;
+
+	io->state = LV_IO_IDLE;
+	switch (state) {
+	case LV_IO_PORT_IN:
+		return lv_port_in_done(v);
+	case LV_IO_PORT_INS:
+		return lv_port_ins_done(v);
+	case LV_IO_MMIO_WRITE:
+		return lv_send_writes(v);
+	case LV_IO_MMIO_READ:
+		memcpy(frag->data, v->run->mmio.data, frag->len);
+		io->nr_reads++;
+		return lv_emulate_insn(v);
+	default:
+		return LV_RESUME;
+	}
+}

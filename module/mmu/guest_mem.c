@@ -116,8 +116,8 @@ int lv_gpa_read(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
  *
  * Return: as lv_gpa_read(), or -EPERM for read-only memory.
  */
-int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf,
-		 unsigned int len, bool atomic)
+int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
+		 bool atomic)
 {
 	while (len) {
 		unsigned int n = len_in_page(gpa, len);
@@ -173,13 +173,13 @@ int lv_gpa_read_entry(struct lv_vm *vm, gpa_t gpa, unsigned int size, u64 *val,
 	return ret ? -EAGAIN : 0;
 }
 
-#define CMPXCHG_USER(type, uptr, old, new)                               \
-	({                                                               \
-		type *old_ = (old);                                      \
-		type new_ = *(const type *)(new);                        \
-									 \
-		__try_cmpxchg_user((type __user *)(uptr), old_, new_,    \
-				   fault_##type);                        \
+#define CMPXCHG_USER(type, uptr, old, new)                            \
+	({                                                            \
+		type *old_ = (old);                                   \
+		type new_ = *(const type *)(new);                     \
+                                                                      \
+		__try_cmpxchg_user((type __user *)(uptr), old_, new_, \
+				   fault_##type);                     \
 	})
 
 /* 0: stored; 1: there was something else, which is now in @old; or -EFAULT. */

@@ -195,8 +195,8 @@ static bool slot_overlaps(struct lv_vm *vm, const struct lv_slot *new)
 		const struct lv_slot *slot = &slots->slot[i];
 
 		if (slot->id != new->id &&
-		    slot->gfn < new->gfn + new->npages &&
-		    new->gfn < slot->gfn + slot->npages)
+		    slot->gfn < new->gfn + new->npages &&new->gfn <
+			    slot->gfn + slot->npages)
 			return true;
 	}
 	return false;
@@ -205,7 +205,7 @@ static bool slot_overlaps(struct lv_vm *vm, const struct lv_slot *new)
 /* Give @new the bitmap that its flags ask for, if possible that of @old. */
 static int slot_set_dirty(struct lv_slot *new, const struct lv_slot *old)
 {
-	if (!(new->flags & KVM_MEM_LOG_DIRTY_PAGES))
+	if (!(new->flags &KVM_MEM_LOG_DIRTY_PAGES))
 		return 0;
 	if (old && old->dirty) {
 		new->dirty = old->dirty;

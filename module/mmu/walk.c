@@ -69,7 +69,7 @@ static u64 reserved_in_large(const struct lv_walk *w, int level)
 	}
 	if (level == 2)
 		return GENMASK_ULL(20, 13);
-	if (level == 3 && w->levels > 3 && w->gbpages)
+	if (level == 3 && w->gbpages)
 		return GENMASK_ULL(29, 13);
 	return PTE_PS;
 }
@@ -84,8 +84,7 @@ static bool is_pdpte(const struct lv_walk *w, int level)
 
 static bool is_leaf(const struct lv_walk *w, u64 pte, int level)
 {
-	return level == 1 ||
-	       (pte & PTE_PS && (w->levels > 2 || w->pse));
+	return level == 1 || (pte & PTE_PS && (w->levels > 2 || w->pse));
 }
 
 /* Go down to the leaf; note the way and what it permits. */
@@ -100,8 +99,8 @@ static int descend(struct lv_walk *w, gva_t gva, u32 access, struct path *path)
 	path->shift = 12 + bits * w->levels;
 	for (level = w->levels;; level--) {
 		path->shift -= bits;
-		path->gpa[level] = table + (gva >> path->shift &
-					    (BIT(bits) - 1)) * size;
+		path->gpa[level] =
+			table + (gva >> path->shift & (BIT(bits) - 1)) * size;
 		ret = lv_walk_read_pte(w, path->gpa[level], size, &pte);
 		if (unlikely(ret))
 			return ret;
@@ -139,7 +138,7 @@ static bool permitted(const struct lv_walk *w, const struct path *path,
 	if (access & LV_PF_WRITE && !(path->all & PTE_W) && (user || w->wp))
 		return false;
 	if (access & LV_PF_FETCH) {
-		if (w->nx && path->any & PTE_NX)
+		if (path->any & PTE_NX) /* reserved, and 0, if NX is off */
 			return false;
 		return user || !user_page || !w->smep;
 	}

@@ -11,13 +11,13 @@
  * flags from AH; LAHF and SETO take them back. No stack needed.
  */
 #define HOST(insn)                                                            \
-	asm volatile("addb $127, %%al\n\t"                                    \
-		     "sahf\n\t" insn "\n\t"                                   \
-		     "lahf\n\t"                                               \
-		     "seto %%al"                                              \
-		     : "+a"(ax), [dst] "+r"(alu->dst), [src] "+c"(alu->src)   \
-		     :                                                        \
-		     : "cc")
+	asm("addb $127, %%al\n\t"                                             \
+	    "sahf\n\t" insn "\n\t"                                            \
+	    "lahf\n\t"                                                        \
+	    "seto %%al"                                                       \
+	    : "+a"(ax), [dst] "+r"(alu->dst), [src] "+c"(alu->src)            \
+	    :                                                                 \
+	    : "cc")
 
 #define HOST_WIDE(insn, operands)                                             \
 	do {                                                                  \

@@ -207,7 +207,7 @@ static u64 sign_extend(u64 val, unsigned int bytes)
 	return (s64)(val << shift) >> shift;
 }
 
-static void cmpxchg(const struct lv_emul *e, struct lv_alu *alu)
+static void compare_exchange(const struct lv_emul *e, struct lv_alu *alu)
 {
 	struct lv_alu cmp = *alu;
 
@@ -248,7 +248,7 @@ static void compute(const struct lv_emul *e, struct lv_alu *alu)
 		alu->src = dst;
 		break;
 	case LV_OP_CMPXCHG:
-		cmpxchg(e, alu);
+		compare_exchange(e, alu);
 		break;
 	default:
 		if (insn->enc == LV_ENC_RMI)
@@ -356,7 +356,7 @@ static enum lv_emul_result execute(struct lv_emul *e)
 	return lv_emul_retire(e);
 }
 
-static enum lv_emul_result cmpxchg8b(struct lv_emul *e)
+static enum lv_emul_result compare_exchange_pair(struct lv_emul *e)
 {
 	unsigned int half = max_t(u8, e->insn.op_bytes, 4);
 	u64 *regs = e->regs;
@@ -525,7 +525,7 @@ enum lv_emul_result lv_emulate(struct lv_emul *e)
 	case LV_OP_BSF ... LV_OP_SETCC:
 		return execute(e);
 	case LV_OP_CMPXCHG8B:
-		return cmpxchg8b(e);
+		return compare_exchange_pair(e);
 	case LV_OP_PUSH:
 		return push_rm(e);
 	case LV_OP_POP:

@@ -18,8 +18,11 @@ static unsigned int va_bits = 48;
 static struct {
 	unsigned int calls;
 	unsigned int again_at; /* this call answers LV_EMUL_AGAIN */
+	unsigned int locked;
 	bool written;
 	bool disorder; /* read after write */
+	bool lose_race; /* the next lv_emul_cmpxchg() finds another value */
+	bool anything; /* at random, for fuzzing */
 } access_log;
 
 static u64 seed = 0x9e3779b97f4a7c15;
@@ -52,6 +55,8 @@ static enum lv_emul_result touch(struct lv_emul *e, gva_t linear,
 {
 	if (++access_log.calls == access_log.again_at)
 		return LV_EMUL_AGAIN;
+	if (access_log.anything && one_in(4))
+		return one_in(2) ? LV_EMUL_AGAIN : LV_EMUL_UNHANDLED;
 	for (unsigned int i = 0; i < bytes; i++) {
 		if (at(linear + i, write))
 			continue;
@@ -94,7 +99,8 @@ enum lv_emul_result lv_emul_cmpxchg(struct lv_emul *e, gva_t linear,
 
 	if (r != LV_EMUL_DONE)
 		return r;
-	if (memcmp(at(linear, true), old, bytes))
+	access_log.locked++;
+	if (access_log.lose_race || memcmp(at(linear, true), old, bytes))
 		return LV_EMUL_AGAIN;
 	access_log.written = true;
 	memcpy(at(linear, true), new, bytes);
@@ -626,11 +632,202 @@ static void test_against_cpu(enum lv_cpu_mode mode, unsigned int rounds)
 	   "each operation completes on memory");
 }
 
+/* A 32-bit machine with flat segments and all registers in the data. */
+static void set_up(struct lv_emul *e, enum lv_cpu_mode mode, const u8 *bytes,
+		   unsigned int n)
+{
+	memset(e, 0, sizeof(*e));
+	memset(ram, 0x55, sizeof(ram));
+	memset(&access_log, 0, sizeof(access_log));
+	e->mode = mode;
+	e->va_bits = va_bits;
+	e->protected_mode = true;
+	e->rflags = 0x10202; /* RF */
+	e->rip = 0x1000;
+	for (int i = 0; i < LV_NR_SEGS; i++)
+		e->seg[i] = native_segment(NATIVE_FLAT);
+	for (int i = 0; i < LV_NR_GPRS; i++)
+		e->regs[i] = NATIVE_DATA + 16 * i;
+	lv_decode(&e->insn, bytes, n, mode);
+}
+
+#define SET_UP(e, mode, ...)                                                  \
+	set_up(e, mode, (const u8[15]){ __VA_ARGS__ }, 15)
+
+static void test_faults(void)
+{
+	struct lv_emul e;
+
+	SET_UP(&e, LV_MODE_32, 0x89, 0x03); /* mov %eax, (%ebx) */
+	e.seg[LV_SEG_DS].limit = 0xffff;
+	is(lv_emulate(&e), LV_EMUL_FAULT, "beyond the limit");
+	is(e.fault.vector, 13, "#GP");
+	ok(e.fault.has_error && !e.fault.error, "with error code 0");
+	is(e.rflags, 0x10202, "RF stays");
+
+	e.protected_mode = false;
+	is(lv_emulate(&e), LV_EMUL_FAULT, "real mode has limits");
+	ok(!e.fault.has_error, "but no error codes");
+	e.regs[LV_RBX] = 0xfffc;
+	e.seg[LV_SEG_DS].base = NATIVE_DATA - 0xf000;
+	e.seg[LV_SEG_DS].type = 9;
+	is(lv_emulate(&e), LV_EMUL_DONE, "real mode writes to code");
+	is(e.rflags, 0x202, "RF is cleared");
+	is(e.rip, 0x1002, "RIP is advanced");
+
+	e.rip = 0x1000;
+	e.protected_mode = true;
+	is(lv_emulate(&e), LV_EMUL_FAULT, "protected mode does not");
+	e.rflags |= BIT(17);
+	is(lv_emulate(&e), LV_EMUL_DONE, "virtual-8086 mode does");
+
+	SET_UP(&e, LV_MODE_64, 0xf0, 0x89, 0x03);
+	is(lv_emulate(&e), LV_EMUL_FAULT, "LOCK MOV");
+	ok(e.fault.vector == 6 && !e.fault.has_error, "#UD, no error code");
+	SET_UP(&e, LV_MODE_64, 0x89, 0x03);
+	e.regs[LV_RBX] = 1ULL << 50;
+	e.va_bits = 57;
+	is(lv_emulate(&e), LV_EMUL_FAULT, "canonical for 57 bits");
+	is(e.fault.vector, 14, "is #PF");
+	e.va_bits = 48;
+	is(lv_emulate(&e), LV_EMUL_FAULT, "not for 48 bits");
+	is(e.fault.vector, 13, "is #GP");
+	SET_UP(&e, LV_MODE_64, 0x0f, 0xa2);
+	is(lv_emulate(&e), LV_EMUL_UNHANDLED, "CPUID is not emulated");
+	SET_UP(&e, LV_MODE_64, 0xe4, 0x60);
+	is(lv_emulate(&e), LV_EMUL_UNHANDLED, "nor is IN");
+}
+
+static void test_locked(void)
+{
+	struct lv_emul e;
+
+	SET_UP(&e, LV_MODE_64, 0xf0, 0xff, 0x03); /* lock incl (%rbx) */
+	access_log.lose_race = true;
+	is(lv_emulate(&e), LV_EMUL_AGAIN, "a lost race starts over");
+	ok(e.rip == 0x1000 && ram[48] == 0x55, "nothing happened");
+	access_log.lose_race = false;
+	is(lv_emulate(&e), LV_EMUL_DONE, "a won race completes");
+	is(ram[48], 0x56, "and stores the result");
+
+	SET_UP(&e, LV_MODE_64, 0xff, 0x03);
+	ok(lv_emulate(&e) == LV_EMUL_DONE && !access_log.locked,
+	   "INC without LOCK is not locked");
+	SET_UP(&e, LV_MODE_64, 0x87, 0x0b);
+	ok(lv_emulate(&e) == LV_EMUL_DONE && access_log.locked == 1,
+	   "XCHG without LOCK is locked");
+
+	SET_UP(&e, LV_MODE_64, 0xff, 0x03);
+	e.regs[LV_RBX] = NATIVE_DATA + NATIVE_DATA_RW;
+	ok(lv_emulate(&e) == LV_EMUL_FAULT && access_log.calls == 1,
+	   "INC of a read-only byte faults before it reads");
+	SET_UP(&e, LV_MODE_64, 0x03, 0x03);
+	e.regs[LV_RBX] = NATIVE_DATA + NATIVE_DATA_RW;
+	is(lv_emulate(&e), LV_EMUL_DONE, "ADD from a read-only byte does not");
+}
+
+static void test_string_io(void)
+{
+	struct lv_string_io io;
+	struct lv_emul e;
+
+	SET_UP(&e, LV_MODE_32, 0xf3, 0x66, 0x6d); /* rep insw */
+	e.regs[LV_RCX] = 10;
+	e.regs[LV_RDI] = NATIVE_DATA + 4096 - 8;
+	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "REP INSW");
+	ok(io.in && io.bytes == 2 && io.linear == e.regs[LV_RDI],
+	   "where and what");
+	is(io.count, 4, "as much as fits into the page");
+	is(lv_emul_string_io_done(&e, 3), LV_EMUL_REP, "three are done");
+	ok(e.regs[LV_RCX] == 7 && e.rip == 0x1000 &&
+	   e.regs[LV_RDI] == NATIVE_DATA + 4096 - 2, "registers advance");
+	e.regs[LV_RDI]++;
+	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "across the page");
+	is(io.count, 1, "one at a time");
+	e.regs[LV_RDI]++;
+	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "the rest");
+	is(io.count, 7, "at once");
+	e.seg[LV_SEG_ES].limit = NATIVE_DATA + 4096 + 4;
+	lv_emul_string_io(&e, &io);
+	is(io.count, 1, "unless the segment ends before");
+	is(lv_emul_string_io_done(&e, 7), LV_EMUL_DONE, "all are done");
+	is(e.rip, 0x1003, "RIP advances");
+	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "REP with 0");
+	is(io.count, 0, "transfers nothing");
+	e.rip = 0x1000;
+	is(lv_emul_string_io_done(&e, 0), LV_EMUL_DONE, "and is complete");
+	is(e.rip, 0x1003, "RIP advances");
+
+	SET_UP(&e, LV_MODE_16, 0x26, 0x6e); /* outsb %es:(%si), backwards */
+	e.rflags |= DF;
+	e.seg[LV_SEG_ES].base = 0x50000;
+	e.regs[LV_RSI] = 0xffff0000;
+	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "OUTSB");
+	ok(!io.in && io.bytes == 1 && io.count == 1 && io.linear == 0x50000,
+	   "where and what");
+	is(lv_emul_string_io_done(&e, 1), LV_EMUL_DONE, "is complete");
+	is(e.regs[LV_RSI], 0xffffffff, "SI wraps in 16 bits");
+	e.seg[LV_SEG_ES].limit = 0xfff;
+	is(lv_emul_string_io(&e, &io), LV_EMUL_FAULT, "OUTSB at the limit");
+	is(e.fault.vector, 13, "is #GP");
+}
+
+/* Whatever comes in: no sanitizer report, no change without success. */
+static void test_fuzz(void)
+{
+	static const u8 modes[] = { LV_MODE_16, LV_MODE_32, LV_MODE_64 };
+	unsigned int broken = 0, done = 0;
+	struct lv_emul e, before;
+	struct subject s;
+
+	for (unsigned int i = 0; i < 300000; i++) {
+		pick_subject(&s, i, modes[i % 3]);
+		if (one_in(2))
+			lv_decode(&s.e.insn, (u8 *)&s.e.regs, rnd() % 16,
+				  s.e.mode);
+		for (int j = 0; j < LV_NR_SEGS; j++) {
+			s.e.seg[j].type = rnd();
+			s.e.seg[j].present = rnd() % 8;
+		}
+		s.e.protected_mode = rnd() % 4;
+		before = e = s.e;
+		memset(&access_log, 0, sizeof(access_log));
+		access_log.anything = true;
+		switch (lv_emulate(&e)) {
+		case LV_EMUL_DONE:
+		case LV_EMUL_REP:
+			done++;
+			break;
+		default:
+			broken += memcmp(e.regs, before.regs, sizeof(e.regs)) ||
+				  e.rip != before.rip ||
+				  e.rflags != before.rflags ||
+				  access_log.written;
+		}
+	}
+	is(broken, 0, "nothing changes without success");
+	ok(done > 50000, "and many succeed");
+}
+
+/* Five-level paging moves the hole between canonical addresses. */
+static void find_va_bits(void)
+{
+	FILE *f = fopen("/proc/cpuinfo", "r");
+	char word[64];
+
+	while (f && fscanf(f, "%63s", word) == 1)
+		if (!strcmp(word, "la57"))
+			va_bits = 57;
+	if (f)
+		fclose(f);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int rounds = argc > 1 ? atoi(argv[1]) : 1500;
 	const char *reason = native_start();
 
+	find_va_bits();
 	if (reason) {
 		ok(true, "comparison with the CPU # SKIP %s", reason);
 	} else {
@@ -638,5 +835,9 @@ int main(int argc, char **argv)
 		test_against_cpu(LV_MODE_32, rounds);
 		test_against_cpu(LV_MODE_16, rounds);
 	}
+	test_faults();
+	test_locked();
+	test_string_io();
+	test_fuzz();
 	return tap_done();
 }

@@ -6,8 +6,6 @@
  * until the guest was entered with it. What an exit cut short comes back by
  * lv_requeue_event() and is injected again first.
  */
-#include <asm/debugreg.h>
-
 #include "labvisor.h"
 #include "trace.h"
 
@@ -227,8 +225,8 @@ static void lv_inject_exception(struct lv_vcpu *v)
 		lv_deliver_payload(v);
 		if (BIT(ex->vector) & LV_VECTORS_FAULT)
 			lv_set_rflags(v, lv_rflags(v) | X86_EFLAGS_RF);
-		if (ex->vector == X86_TRAP_DB && v->dr7 & DR7_GD) {
-			v->dr7 &= ~(u64)DR7_GD;
+		if (ex->vector == X86_TRAP_DB && v->dr7 & LV_DR7_GD) {
+			v->dr7 &= ~(u64)LV_DR7_GD;
 			lv_backend->set_intercepts(v);
 		}
 		ex->pending = false;

@@ -9,7 +9,6 @@
 
 #include <linux/ratelimit.h>
 #include <linux/sched.h>
-#include <asm/debugreg.h>
 
 #include "labvisor.h"
 #include "trace.h"
@@ -292,8 +291,8 @@ static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 		return lv_inject_ud(v);
 	if (lv_call(cpl)(v))
 		return lv_inject_gp(v);
-	if (v->dr7 & DR7_GD) {
-		lv_queue_debug(v, DR_BD);
+	if (v->dr7 & LV_DR7_GD) {
+		lv_queue_debug(v, LV_DR6_BD);
 		return LV_RESUME;
 	}
 	if (!exit->cr.write)

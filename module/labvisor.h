@@ -22,6 +22,8 @@
 #include <linux/sched.h>
 #include <linux/srcu.h>
 #include <linux/static_call.h>
+#include <asm/trapnr.h>
+#include <uapi/asm/debugreg.h>
 
 #include "backend.h"
 #include "emulate/emulate.h"
@@ -33,8 +35,10 @@
 #define LV_CPUID_SLOTS 48
 #define LV_NR_USER_REGIONS 512
 
-/* pr_fmt() of each file: one place says who speaks */
-#define LV_FMT "labvisor: "
+#define LV_DR6_BD BIT(13)
+#define LV_DR7_ENABLED GENMASK(7, 0)
+#define LV_DR7_GD BIT(13)
+#define LV_DR7_RESET BIT(10)
 
 /**
  * enum lv_outcome - what the run loop does after an exit was handled
@@ -396,6 +400,7 @@ void lv_queue_page_fault(struct lv_vcpu *v, u32 error, gva_t cr2);
 void lv_queue_debug(struct lv_vcpu *v, u64 dr6_bits);
 void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event);
 void lv_inject_events(struct lv_vcpu *v);
+void lv_deliver_payload(struct lv_vcpu *v);
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_post_nmi(struct lv_vcpu *v);
 bool lv_irq_pending(struct lv_vcpu *v);
@@ -491,6 +496,9 @@ int lv_set_cr4(struct lv_vcpu *v, u64 cr4);
 int lv_set_cr8(struct lv_vcpu *v, u64 cr8);
 u64 lv_cr8(struct lv_vcpu *v);
 void lv_reset_crs(struct lv_vcpu *v, bool init);
+int lv_check_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer,
+		 const struct kvm_segment *cs);
+void lv_store_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer);
 bool lv_pae_paging(struct lv_vcpu *v);
 int lv_load_pdptes(struct lv_vcpu *v, u64 cr3);
 bool lv_canonical(u64 addr);
@@ -513,6 +521,8 @@ void lv_fpu_free(struct lv_vcpu *v);
 void lv_fpu_reset(struct lv_vcpu *v);
 void lv_fpu_load(struct lv_vcpu *v); /* preemption off until lv_fpu_put() */
 void lv_fpu_put(struct lv_vcpu *v);
+void lv_fpu_get_xmm(struct lv_vcpu *v, unsigned int nr, u64 val[2]);
+void lv_fpu_set_xmm(struct lv_vcpu *v, unsigned int nr, const u64 val[2]);
 
 /* ---- clocks and paravirtual interfaces (pv.c) ---- */
 

@@ -247,7 +247,7 @@ static bool lv_uses_breakpoints(struct lv_vcpu *v)
 	u64 dr7 = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr7 :
 							    v->dr7;
 
-	return unlikely(dr7 & DR_GLOBAL_LOCAL_MASK);
+	return unlikely(dr7 & LV_DR7_ENABLED);
 }
 
 /* One stay in the guest: from here on nothing sleeps. */
@@ -565,7 +565,7 @@ void lv_vcpu_reset(struct lv_vcpu *v, bool init)
 	lv_set_rflags(v, X86_EFLAGS_FIXED);
 	memset(v->dr, 0, sizeof(v->dr));
 	v->dr6 = DR6_RESERVED;
-	v->dr7 = DR7_RESET;
+	v->dr7 = LV_DR7_RESET;
 	v->ex = (struct lv_exception){};
 	v->irq.type = LV_EVENT_NONE;
 	v->user_irq = -1;

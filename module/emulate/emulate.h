@@ -15,7 +15,7 @@
 #ifndef LABVISOR_EMULATE_H
 #define LABVISOR_EMULATE_H
 
-#include "pure.h"
+#include "../pure.h"
 
 /** enum lv_cpu_mode - code size, valued as the default address size in bytes */
 enum lv_cpu_mode {

@@ -213,6 +213,7 @@ int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val);
 void lv_lapic_set_tsc_deadline(struct lv_lapic *apic, u64 tsc);
 
 int lv_lapic_deliverable(struct lv_lapic *apic);
+u8 lv_lapic_tpr_threshold(struct lv_lapic *apic);
 void lv_lapic_ack(struct lv_lapic *apic, u8 vector);
 void lv_lapic_eoi(struct lv_lapic *apic);
 void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr);

@@ -131,6 +131,23 @@ int lv_lapic_deliverable(struct lv_lapic *apic)
 	return vector;
 }
 
+/**
+ * lv_lapic_tpr_threshold - task priority class that holds an interrupt back
+ * @apic: local APIC
+ *
+ * Return: the class below which TPR has to drop before the highest pending
+ * vector can be delivered; 0 if TPR holds nothing back.
+ */
+u8 lv_lapic_tpr_threshold(struct lv_lapic *apic)
+{
+	int vector = READ_ONCE(apic->irr_pending) ? highest_vector(apic->irr) :
+						    -1;
+
+	if (vector < 0 || vector >> 4 > lv_lapic_tpr(apic) >> 4)
+		return 0;
+	return vector >> 4;
+}
+
 static int set_irr(struct lv_lapic *apic, u8 vector, bool level)
 {
 	if (level && !test_bit(vector, apic->tmr))

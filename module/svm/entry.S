@@ -12,7 +12,9 @@
  * until the host's own segments are back.
  */
 #include <linux/linkage.h>
+#include <asm/alternative.h>
 #include <asm/asm.h>
+#include <asm/cpufeatures.h>
 #include <asm/nospec-branch.h>
 
 #define REG(n) (8 * (n))
@@ -50,8 +52,9 @@ SYM_FUNC_START(svm_enter)
 
 #ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
 	/* TSA: the CPU's buffers must not carry host data into the guest. */
-	ALTERNATIVE "", __stringify(verw x86_verw_sel(%rip)), \
-		X86_FEATURE_CLEAR_CPU_BUF_VM
+	ALTERNATIVE "jmp .Lbuffers_clear", "", X86_FEATURE_CLEAR_CPU_BUF_VM
+	verw	x86_verw_sel(%rip)
+.Lbuffers_clear:
 #endif
 	sti				/* saved by VMRUN: host interrupts exit */
 	vmrun	%rax

@@ -28,54 +28,48 @@ static int gpa_slot(struct lv_vm *vm, gpa_t gpa, bool write,
 	return 0;
 }
 
-/* Copy inside one page. */
-static int read_in_page(struct lv_vm *vm, gpa_t gpa, void *buf,
-			unsigned int len, bool atomic)
+static int copy_in_page(struct lv_vm *vm, gpa_t gpa, void *buf,
+			unsigned int len, bool write, bool atomic)
 {
 	const struct lv_slot *slot;
-	void __user *uptr;
 	unsigned long left;
+	void __user *uptr;
 	int ret;
 
-	ret = gpa_slot(vm, gpa, false, &slot, &uptr);
+	ret = gpa_slot(vm, gpa, write, &slot, &uptr);
 	if (ret)
 		return ret;
-	if (!atomic)
-		return __copy_from_user(buf, uptr, len) ? -EFAULT : 0;
-	pagefault_disable();
-	left = __copy_from_user_inatomic(buf, uptr, len);
-	pagefault_enable();
-	return left ? -EAGAIN : 0;
-}
-
-static int write_in_page(struct lv_vm *vm, gpa_t gpa, const void *buf,
-			 unsigned int len, bool atomic)
-{
-	const struct lv_slot *slot;
-	void __user *uptr;
-	unsigned long left;
-	int ret;
-
-	ret = gpa_slot(vm, gpa, true, &slot, &uptr);
-	if (ret)
-		return ret;
-	if (atomic) {
+	/* "inatomic" leaves to pagefault_disable() whether they sleep. */
+	if (atomic)
 		pagefault_disable();
+	if (write)
 		left = __copy_to_user_inatomic(uptr, buf, len);
+	else
+		left = __copy_from_user_inatomic(buf, uptr, len);
+	if (atomic)
 		pagefault_enable();
-	} else {
-		left = __copy_to_user(uptr, buf, len);
-	}
-	if (left != len)
+	if (write && left != len)
 		lv_mark_dirty_gfn(slot, gpa >> PAGE_SHIFT);
 	if (!left)
 		return 0;
 	return atomic ? -EAGAIN : -EFAULT;
 }
 
-static unsigned int len_in_page(gpa_t gpa, unsigned int len)
+static int copy(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
+		bool write, bool atomic)
 {
-	return min_t(unsigned int, len, PAGE_SIZE - offset_in_page(gpa));
+	while (len) {
+		unsigned int n = min_t(unsigned int, len,
+				       PAGE_SIZE - offset_in_page(gpa));
+		int ret = copy_in_page(vm, gpa, buf, n, write, atomic);
+
+		if (ret)
+			return ret;
+		gpa += n;
+		buf += n;
+		len -= n;
+	}
+	return 0;
 }
 
 /**
@@ -86,23 +80,13 @@ static unsigned int len_in_page(gpa_t gpa, unsigned int len)
  * @len: how much; may cross pages
  * @atomic: do not fault pages in
  *
- * Return: 0, -EFAULT: not memory, or not accessible; -EAGAIN: @atomic, and
+ * Return: 0; -EFAULT: not memory, or not accessible; -EAGAIN: @atomic, and
  * not resident.
  */
 int lv_gpa_read(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
 		bool atomic)
 {
-	while (len) {
-		unsigned int n = len_in_page(gpa, len);
-		int ret = read_in_page(vm, gpa, buf, n, atomic);
-
-		if (ret)
-			return ret;
-		gpa += n;
-		buf += n;
-		len -= n;
-	}
-	return 0;
+	return copy(vm, gpa, buf, len, false, atomic);
 }
 
 /**
@@ -119,17 +103,7 @@ int lv_gpa_read(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
 int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
 		 bool atomic)
 {
-	while (len) {
-		unsigned int n = len_in_page(gpa, len);
-		int ret = write_in_page(vm, gpa, buf, n, atomic);
-
-		if (ret)
-			return ret;
-		gpa += n;
-		buf += n;
-		len -= n;
-	}
-	return 0;
+	return copy(vm, gpa, (void *)buf, len, true, atomic);
 }
 
 static int get_entry(void __user *uptr, unsigned int size, u64 *val)

@@ -126,12 +126,12 @@ static int slot_remove(struct lv_vm *vm, const struct lv_slot *slot,
 	return 0;
 }
 
-/* Put @new, which covers the same memory, in the place of @old. */
+/* Put @new, which covers the same memory, in the place of @old, if any. */
 static int slot_replace(struct lv_vm *vm, const struct lv_slot *old,
 			const struct lv_slot *new)
 {
 	struct lv_slots *slots = slots_edit(lv_slots(vm), old, new);
-	unsigned long *dirty = old->dirty;
+	unsigned long *dirty = old ? old->dirty : NULL;
 
 	if (!slots)
 		return -ENOMEM;
@@ -144,16 +144,6 @@ static int slot_replace(struct lv_vm *vm, const struct lv_slot *old,
 	 */
 	change_range(vm, new->dirty ? LV_TDP_PROTECT : LV_TDP_ZAP, new);
 	kvfree(dirty);
-	return 0;
-}
-
-static int slot_create(struct lv_vm *vm, const struct lv_slot *new)
-{
-	struct lv_slots *slots = slots_edit(lv_slots(vm), NULL, new);
-
-	if (!slots)
-		return -ENOMEM;
-	slots_publish(vm, slots);
 	return 0;
 }
 
@@ -235,12 +225,7 @@ static int slot_set(struct lv_vm *vm, const struct lv_slot *old,
 	ret = slot_set_dirty(new, old);
 	if (ret)
 		return ret;
-	if (moved)
-		ret = slot_remove(vm, old, new);
-	else if (old)
-		ret = slot_replace(vm, old, new);
-	else
-		ret = slot_create(vm, new);
+	ret = moved ? slot_remove(vm, old, new) : slot_replace(vm, old, new);
 	if (ret && new->dirty != kept)
 		kvfree(new->dirty);
 	return ret;

@@ -127,13 +127,17 @@ static inline void lv_mark_dirty_gfn(const struct lv_slot *slot, gfn_t gfn)
 /* ---- nested page tables (tdp.c) ---- */
 
 /**
- * enum lv_tdp_op - what lv_tdp_change() does to a range
+ * enum lv_tdp_op - what to do to a range of guest memory
  * @LV_TDP_ZAP: remove mappings, and tables that become empty by it
  * @LV_TDP_PROTECT: make small mappings read-only, remove large ones
+ * @LV_TDP_TEST_YOUNG: see if it was accessed
+ * @LV_TDP_CLEAR_YOUNG: the same, and forget it
  */
 enum lv_tdp_op {
 	LV_TDP_ZAP,
 	LV_TDP_PROTECT,
+	LV_TDP_TEST_YOUNG,
+	LV_TDP_CLEAR_YOUNG,
 };
 
 bool lv_tdp_is_leaf(u64 entry, int level);

@@ -129,19 +129,35 @@ int lv_tdp_map(struct lv_vm *vm, struct lv_mmu_cache *cache, gfn_t gfn,
 	}
 }
 
-/* A change to the entries of [@start, @end). @freed: tables cut off by it. */
+/**
+ * struct change - a pass over the entries of a range
+ * @op: what to do
+ * @start: first guest frame
+ * @end: end of the range
+ * @freed: tables that were cut off
+ * @flush: something was removed
+ * @young: something had been accessed
+ */
 struct change {
 	enum lv_tdp_op op;
 	gfn_t start;
 	gfn_t end;
 	struct list_head freed;
 	bool flush;
+	bool young;
 };
 
 static void change_leaf(struct change *c, u64 *entry, u64 old, int level)
 {
+	u64 accessed = fmt->accessed ?: fmt->present;
 	u64 new = 0;
 
+	if (c->op == LV_TDP_TEST_YOUNG || c->op == LV_TDP_CLEAR_YOUNG) {
+		c->young |= old & accessed;
+		if (c->op == LV_TDP_CLEAR_YOUNG && old & accessed)
+			clear_bit(__ffs(accessed), (long *)entry);
+		return;
+	}
 	if (c->op == LV_TDP_PROTECT && level == 1)
 		new = old & ~fmt->write;
 	if (new == old)
@@ -202,7 +218,7 @@ static void change_finish(struct lv_vm *vm, struct change *c)
 /**
  * lv_tdp_change() - take mappings or permissions away, and flush the TLBs
  * @vm: the VM, whose mmu.lock is held for writing
- * @op: what to do
+ * @op: LV_TDP_ZAP or LV_TDP_PROTECT
  * @start: first guest frame
  * @end: end of the range; large mappings that it cuts go as a whole
  * @may_yield: drop the lock and sleep if others wait
@@ -258,32 +274,6 @@ void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 	change_finish(vm, &c);
 }
 
-static bool table_young(u64 *table, int level, gfn_t base, gfn_t start,
-			gfn_t end, bool clear)
-{
-	u64 step = lv_level_pages(level);
-	gfn_t gfn = max(base, round_down(start, step));
-	bool young = false;
-
-	end = min(base + PTRS_PER_PTE * step, end);
-	for (; gfn < end; gfn += step) {
-		u64 *entry = entry_at(table, level, gfn);
-		u64 old = READ_ONCE(*entry);
-
-		if (!old)
-			continue;
-		if (!lv_tdp_is_leaf(old, level)) {
-			young |= table_young(entry_table(old), level - 1, gfn,
-					     start, end, clear);
-		} else if (old & (fmt->accessed ?: fmt->present)) {
-			young = true;
-			if (clear)
-				clear_bit(__ffs(fmt->accessed), (long *)entry);
-		}
-	}
-	return young;
-}
-
 /**
  * lv_tdp_young() - was guest memory accessed since the last time?
  * @vm: the VM, whose mmu.lock is held
@@ -296,8 +286,14 @@ static bool table_young(u64 *table, int level, gfn_t base, gfn_t start,
  */
 bool lv_tdp_young(struct lv_vm *vm, gfn_t start, gfn_t end, bool clear)
 {
-	return table_young(__va(vm->mmu.root), fmt->levels, 0, start, end,
-			   clear);
+	struct change c = {
+		.op = clear ? LV_TDP_CLEAR_YOUNG : LV_TDP_TEST_YOUNG,
+		.start = start,
+		.end = end,
+	};
+
+	change_table(&c, __va(vm->mmu.root), fmt->levels, 0);
+	return c.young;
 }
 
 int lv_tdp_init(struct lv_vm *vm)

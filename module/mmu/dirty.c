@@ -39,10 +39,10 @@ static void take_bits(struct lv_vm *vm, const struct lv_slot *slot,
 	atomic_long_t *dirty = (atomic_long_t *)&slot->dirty[BIT_WORD(first)];
 	unsigned int i;
 
+	write_lock(&vm->mmu.lock);
 	for (i = 0; i < BITS_TO_LONGS(nr); i++)
 		if (mask[i])
 			mask[i] &= atomic_long_fetch_andnot(mask[i], &dirty[i]);
-	write_lock(&vm->mmu.lock);
 	lv_tdp_protect(vm, slot->gfn + first, mask, nr);
 	write_unlock(&vm->mmu.lock);
 }

@@ -142,8 +142,8 @@ void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 
 /**
  * lv_settle_events - after an exit: what was injected is in the guest
- *
- * Unless the exit cut its delivery short.
+ * @v: the vCPU
+ * @exit: the exit, which may have cut the delivery short
  */
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit)
 {
@@ -321,6 +321,7 @@ static void lv_update_tpr(struct lv_vcpu *v)
 
 /**
  * lv_inject_events - choose the event for the next entry
+ * @v: the vCPU
  *
  * Also opens the windows for those that have to wait. What was chosen earlier
  * but not entered with is chosen anew.

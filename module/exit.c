@@ -94,6 +94,8 @@ static int lv_decode_bytes(struct lv_vcpu *v, struct lv_insn *insn,
 
 /**
  * lv_decode_at_rip - decode the instruction at the guest's RIP
+ * @v: the vCPU
+ * @insn: the result
  *
  * Return: 0; -EAGAIN if it is not resident and the vCPU is atomic; -EFAULT if
  * the guest unmapped it meanwhile; -EINVAL if it is no instruction.

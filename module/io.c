@@ -38,14 +38,21 @@ struct lv_frag {
 /**
  * struct lv_io - an instruction that accesses a device (own)
  * @state: what user space was asked for
+ * @emul: the instruction, while it is emulated
  * @reads: device reads of this instruction that have been answered, and the
  *	one that waits for an answer
+ * @nr_reads: answered ones
  * @cursor: reads replayed so far in this emulation
  * @writes: device writes that wait for the instruction to complete
+ * @nr_writes: length of @writes
  * @sent: writes that went out
  * @known_gpa: where the faulting access goes, without a walk
  * @sleepable: the emulation stopped because it must not sleep
  * @keep_log: the next emulation continues this instruction
+ * @port_rip: RIP of the IN or INS that waits
+ * @port_len: its length
+ * @string: what an INS or OUTS transfers
+ * @port_page: page LV_VCPU_PIO_PAGE of the vCPU's mmap
  */
 struct lv_io {
 	enum lv_io_state state;
@@ -712,6 +719,7 @@ int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 
 /**
  * lv_complete_io - continue what the last KVM_RUN left to user space
+ * @v: the vCPU
  *
  * Return: as an exit handler; LV_TO_USER if user space is needed again.
  */

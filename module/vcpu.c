@@ -331,6 +331,7 @@ static int lv_serve_requests(struct lv_vcpu *v)
 
 /**
  * lv_vcpu_runnable - has a halted vCPU a reason to run?
+ * @v: the vCPU
  *
  * Context: the vCPU's thread, may be about to sleep.
  */
@@ -471,6 +472,7 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 
 /**
  * lv_vcpu_run - KVM_RUN
+ * @v: the vCPU
  *
  * Context: the vCPU's mutex is held, the vCPU is loaded.
  * Return: 0 with vcpu->run->exit_reason set, or a negative errno.

@@ -4,7 +4,8 @@
  */
 #define pr_fmt(fmt) "labvisor: " fmt
 
-#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <asm/io.h>
 #include <asm/msr.h>
 #include <asm/svm.h>
 

@@ -4,8 +4,9 @@
  */
 #define pr_fmt(fmt) "labvisor: " fmt
 
-#include <linux/gfp.h>
+#include <linux/mm.h>
 #include <asm/debugreg.h>
+#include <asm/io.h>
 #include <asm/msr-index.h>
 
 #include "svm.h"

@@ -107,28 +107,28 @@ s64 lv_lapic_ns_until(struct lv_lapic *apic, u64 tsc)
 
 /* ---- lines ---- */
 
+static int drive_pin(struct lv_irqchip *chip, unsigned int which, u8 pin,
+		     enum lv_line_source source, bool level)
+{
+	if (which == KVM_IRQCHIP_IOAPIC)
+		return lv_ioapic_set_line(&chip->ioapic, pin, source, level);
+	if (which == KVM_IRQCHIP_PIC_SLAVE)
+		pin += 8;
+	return lv_pic_set_line(&chip->pic, pin, source, level);
+}
+
 static int drive_pins(struct lv_irqchip *chip, const struct lv_route *route,
 		      enum lv_line_source source, bool level)
 {
-	const u8 *pin = route->pin;
 	int ret = LV_LINE_IGNORED;
+	unsigned int i;
 
 	lockdep_assert_held(&chip->lock);
-	if (pin[KVM_IRQCHIP_PIC_MASTER] != LV_NO_PIN)
-		ret = lv_line_merge(ret,
-				    lv_pic_set_line(&chip->pic,
-						    pin[KVM_IRQCHIP_PIC_MASTER],
-						    source, level));
-	if (pin[KVM_IRQCHIP_PIC_SLAVE] != LV_NO_PIN)
-		ret = lv_line_merge(
-			ret, lv_pic_set_line(&chip->pic,
-					     pin[KVM_IRQCHIP_PIC_SLAVE] + 8,
-					     source, level));
-	if (pin[KVM_IRQCHIP_IOAPIC] != LV_NO_PIN)
-		ret = lv_line_merge(ret,
-				    lv_ioapic_set_line(&chip->ioapic,
-						       pin[KVM_IRQCHIP_IOAPIC],
-						       source, level));
+	for (i = 0; i < KVM_NR_IRQCHIPS; i++)
+		if (route->pin[i] != LV_NO_PIN)
+			ret = lv_line_merge(ret, drive_pin(chip, i,
+							   route->pin[i],
+							   source, level));
 	return ret;
 }
 

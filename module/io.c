@@ -593,7 +593,7 @@ static int lv_string_done(struct lv_vcpu *v)
 {
 	struct lv_emul *e = &v->io->emul;
 
-	lv_emul_string_io_done(e, v->io->string.count);
+	lv_emul_string_done(e, v->io->string.count);
 	lv_emul_commit(v, e);
 	return LV_RESUME;
 }

@@ -10,31 +10,31 @@
  * Adding 127 to OF in AL overflows if OF is set, SAHF loads the other five
  * flags from AH; LAHF and SETO take them back. No stack needed.
  */
-#define HOST(insn)                                                            \
-	asm("addb $127, %%al\n\t"                                             \
-	    "sahf\n\t" insn "\n\t"                                            \
-	    "lahf\n\t"                                                        \
-	    "seto %%al"                                                       \
-	    : "+a"(ax), [dst] "+r"(alu->dst), [src] "+c"(alu->src)            \
-	    :                                                                 \
+#define HOST(insn)                                                 \
+	asm("addb $127, %%al\n\t"                                  \
+	    "sahf\n\t" insn "\n\t"                                 \
+	    "lahf\n\t"                                             \
+	    "seto %%al"                                            \
+	    : "+a"(ax), [dst] "+r"(alu->dst), [src] "+c"(alu->src) \
+	    :                                                      \
 	    : "cc")
 
-#define HOST_WIDE(insn, operands)                                             \
-	do {                                                                  \
-		if (alu->bytes == 2)                                          \
-			HOST(insn "w " operands("w"));                        \
-		else if (alu->bytes == 4)                                     \
-			HOST(insn "l " operands("k"));                        \
-		else                                                          \
-			HOST(insn "q " operands("q"));                        \
+#define HOST_WIDE(insn, operands)                      \
+	do {                                           \
+		if (alu->bytes == 2)                   \
+			HOST(insn "w " operands("w")); \
+		else if (alu->bytes == 4)              \
+			HOST(insn "l " operands("k")); \
+		else                                   \
+			HOST(insn "q " operands("q")); \
 	} while (0)
 
-#define HOST_ANY(insn, operands)                                              \
-	do {                                                                  \
-		if (alu->bytes == 1)                                          \
-			HOST(insn "b " operands("b"));                        \
-		else                                                          \
-			HOST_WIDE(insn, operands);                            \
+#define HOST_ANY(insn, operands)                       \
+	do {                                           \
+		if (alu->bytes == 1)                   \
+			HOST(insn "b " operands("b")); \
+		else                                   \
+			HOST_WIDE(insn, operands);     \
 	} while (0)
 
 /* Operands by size modifier, in AT&T order. */

@@ -16,11 +16,11 @@
  */
 #define ENC_SHIFT 8
 #define IMM_SHIFT 12
-#define NO64	  BIT(16) /* undefined in 64-bit mode */
-#define BYTE	  BIT(17) /* operand size is one byte */
-#define MEM	  BIT(18) /* undefined with a register as r/m */
-#define REG	  BIT(19) /* r/m is a register whatever ModRM.mod says */
-#define GROUP	  BIT(20) /* operation is an index into groups[] */
+#define NO64 BIT(16) /* undefined in 64-bit mode */
+#define BYTE BIT(17) /* operand size is one byte */
+#define MEM BIT(18) /* undefined with a register as r/m */
+#define REG BIT(19) /* r/m is a register whatever ModRM.mod says */
+#define GROUP BIT(20) /* operation is an index into groups[] */
 
 /* Encodings that decoding replaces by a more general one. */
 enum {
@@ -205,13 +205,13 @@ static const struct sse_move {
 };
 /* clang-format on */
 
-#define LOCKABLE                                                              \
-	(BIT_ULL(LV_OP_ADD) | BIT_ULL(LV_OP_OR) | BIT_ULL(LV_OP_ADC) |        \
-	 BIT_ULL(LV_OP_SBB) | BIT_ULL(LV_OP_AND) | BIT_ULL(LV_OP_SUB) |       \
-	 BIT_ULL(LV_OP_XOR) | BIT_ULL(LV_OP_NOT) | BIT_ULL(LV_OP_NEG) |       \
-	 BIT_ULL(LV_OP_INC) | BIT_ULL(LV_OP_DEC) | BIT_ULL(LV_OP_BTS) |       \
-	 BIT_ULL(LV_OP_BTR) | BIT_ULL(LV_OP_BTC) | BIT_ULL(LV_OP_XADD) |      \
-	 BIT_ULL(LV_OP_XCHG) | BIT_ULL(LV_OP_CMPXCHG) |                       \
+#define LOCKABLE                                                         \
+	(BIT_ULL(LV_OP_ADD) | BIT_ULL(LV_OP_OR) | BIT_ULL(LV_OP_ADC) |   \
+	 BIT_ULL(LV_OP_SBB) | BIT_ULL(LV_OP_AND) | BIT_ULL(LV_OP_SUB) |  \
+	 BIT_ULL(LV_OP_XOR) | BIT_ULL(LV_OP_NOT) | BIT_ULL(LV_OP_NEG) |  \
+	 BIT_ULL(LV_OP_INC) | BIT_ULL(LV_OP_DEC) | BIT_ULL(LV_OP_BTS) |  \
+	 BIT_ULL(LV_OP_BTR) | BIT_ULL(LV_OP_BTC) | BIT_ULL(LV_OP_XADD) | \
+	 BIT_ULL(LV_OP_XCHG) | BIT_ULL(LV_OP_CMPXCHG) |                  \
 	 BIT_ULL(LV_OP_CMPXCHG8B))
 
 struct cursor {
@@ -310,7 +310,8 @@ static u32 decode_vex(struct lv_insn *insn, struct cursor *c, u8 b)
 	switch (insn->map) {
 	case LV_MAP_0F:
 		imm = map_0f[insn->opcode] & 0xf << IMM_SHIFT;
-		return (insn->opcode == 0x77 ? 0 : MODRM | imm) | (bad ? UD : 0);
+		return (insn->opcode == 0x77 ? 0 : MODRM | imm) |
+		       (bad ? UD : 0);
 	case LV_MAP_0F3A:
 		return MODRM | IMM(8) | (bad ? UD : 0);
 	case LV_MAP_0F38:
@@ -487,7 +488,8 @@ static void decode_sizes(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 	    (op == LV_OP_PUSH || op == LV_OP_POP || op == LV_OP_CALL ||
 	     op == LV_OP_JMP))
 		bytes = 8;
-	if ((op >= LV_OP_IN && bytes == 8) || (op == LV_OP_MOVNTI && bytes == 2))
+	if ((op >= LV_OP_IN && bytes == 8) ||
+	    (op == LV_OP_MOVNTI && bytes == 2))
 		bytes = 4;
 	if (desc & BYTE)
 		bytes = 1;
@@ -588,10 +590,11 @@ int lv_decode(struct lv_insn *insn, const u8 *bytes, unsigned int n,
 
 	if (insn->seg == LV_NR_SEGS)
 		insn->seg = insn->mem && (insn->base == LV_RSP ||
-					  insn->base == LV_RBP) ?
-				    LV_SEG_SS : LV_SEG_DS;
-	if ((desc & NO64 && mode == LV_MODE_64) ||
-	    (desc & MEM && !insn->mem) || (insn->lock && !lock_allowed(insn)))
+					  insn->base == LV_RBP)
+				    ? LV_SEG_SS
+				    : LV_SEG_DS;
+	if ((desc & NO64 && mode == LV_MODE_64) || (desc & MEM && !insn->mem) ||
+	    (insn->lock && !lock_allowed(insn)))
 		insn->op = LV_OP_UNDEFINED;
 
 	if (c.pos > c.n && c.n == MAX_INSN_BYTES)

@@ -24,6 +24,8 @@ enum lv_cpu_mode {
 	LV_MODE_64 = 8,
 };
 
+/* clang-format off */
+
 /* General registers and segments, numbered as instructions encode them. */
 enum {
 	LV_RAX, LV_RCX, LV_RDX, LV_RBX, LV_RSP, LV_RBP, LV_RSI, LV_RDI,
@@ -38,6 +40,8 @@ enum {
 	LV_NR_SEGS,
 };
 
+/* clang-format on */
+
 /** enum lv_opcode_map - which opcode table lv_insn.opcode indexes */
 enum lv_opcode_map {
 	LV_MAP_PRIMARY,
@@ -45,6 +49,8 @@ enum lv_opcode_map {
 	LV_MAP_0F38,
 	LV_MAP_0F3A,
 };
+
+/* clang-format off */
 
 /**
  * enum lv_op - what an instruction does
@@ -71,6 +77,8 @@ enum lv_op {
 	LV_OP_MOVS, LV_OP_STOS, LV_OP_LODS, LV_OP_CMPS, LV_OP_SCAS,
 	LV_OP_IN, LV_OP_OUT, LV_OP_INS, LV_OP_OUTS,
 };
+
+/* clang-format on */
 
 /** enum lv_encoding - where the operands are, in the manuals' terms */
 enum lv_encoding {
@@ -236,7 +244,7 @@ int lv_decode(struct lv_insn *insn, const u8 *bytes, unsigned int n,
 enum lv_emul_result lv_emulate(struct lv_emul *e);
 enum lv_emul_result lv_emul_string_io(struct lv_emul *e,
 				      struct lv_string_io *io);
-enum lv_emul_result lv_emul_string_io_done(struct lv_emul *e, u32 count);
+enum lv_emul_result lv_emul_string_done(struct lv_emul *e, u32 elements);
 
 /*
  * Callbacks. Memory accesses may cross pages; they fill lv_emul.fault before

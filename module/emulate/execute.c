@@ -105,11 +105,12 @@ static u64 read_reg(const struct lv_emul *e, u8 nr, unsigned int bytes)
 
 static void write_reg(struct lv_emul *e, u8 nr, u64 val, unsigned int bytes)
 {
-	if (high_byte(e, nr, bytes))
-		e->regs[nr - 4] = (e->regs[nr - 4] & ~0xff00ULL) |
-				  (val & 0xff) << 8;
-	else
+	if (high_byte(e, nr, bytes)) {
+		e->regs[nr - 4] &= ~0xff00ULL;
+		e->regs[nr - 4] |= (val & 0xff) << 8;
+	} else {
 		merge_reg(&e->regs[nr], val, bytes);
+	}
 }
 
 /* Find the memory operand, @skew bytes away from where the encoding says. */
@@ -356,12 +357,13 @@ static enum lv_emul_result execute(struct lv_emul *e)
 	return lv_emul_retire(e);
 }
 
+/* CMPXCHG8B and CMPXCHG16B. */
 static enum lv_emul_result compare_exchange_pair(struct lv_emul *e)
 {
 	unsigned int half = max_t(u8, e->insn.op_bytes, 4);
-	u64 *regs = e->regs;
-	u64 old[2], new[2];
+	u64 *regs = e->regs, lo = 0, hi = 0;
 	enum lv_emul_result r;
+	u8 old[16], new[16];
 	gva_t linear;
 	bool equal;
 
@@ -374,25 +376,21 @@ static enum lv_emul_result compare_exchange_pair(struct lv_emul *e)
 	if (r != LV_EMUL_DONE)
 		return r;
 
-	if (half == 8) {
-		equal = old[0] == regs[LV_RAX] && old[1] == regs[LV_RDX];
-		new[0] = equal ? regs[LV_RBX] : old[0];
-		new[1] = equal ? regs[LV_RCX] : old[1];
-	} else {
-		equal = old[0] == (regs[LV_RDX] << 32 | (u32)regs[LV_RAX]);
-		new[0] = equal ? regs[LV_RCX] << 32 | (u32)regs[LV_RBX] :
-				 old[0];
-		old[1] = old[0] >> 32;
-	}
-	/* Memory is written in any case, so that it can only fail the same. */
+	memcpy(&lo, old, half);
+	memcpy(&hi, old + half, half);
+	equal = !(((lo ^ regs[LV_RAX]) | (hi ^ regs[LV_RDX])) &
+		  size_mask(half));
+	memcpy(new, equal ? &regs[LV_RBX] : &lo, half);
+	memcpy(new + half, equal ? &regs[LV_RCX] : &hi, half);
+	/* The CPU writes memory even if it is not equal. */
 	r = store(e, linear, old, new, 2 * half);
 	if (r != LV_EMUL_DONE)
 		return r;
 
 	e->rflags = (e->rflags & ~FLAG_ZF) | (equal ? FLAG_ZF : 0);
 	if (!equal) {
-		merge_reg(&regs[LV_RAX], old[0], half);
-		merge_reg(&regs[LV_RDX], old[1], half);
+		merge_reg(&regs[LV_RAX], lo, half);
+		merge_reg(&regs[LV_RDX], hi, half);
 	}
 	return lv_emul_retire(e);
 }
@@ -407,7 +405,7 @@ static enum lv_emul_result sse_move(struct lv_emul *e)
 
 	r = locate(e, insn->op_bytes, load ? ACCESS_READ : ACCESS_WRITE, 0,
 		   &linear);
-	/* Even before a fault of the segment. */
+	/* Misalignment comes before what is wrong with the segment. */
 	if (insn->aligned && linear & 15)
 		return lv_emul_raise(e, VECTOR_GP);
 	if (r != LV_EMUL_DONE)
@@ -495,8 +493,8 @@ static enum lv_emul_result branch_rm(struct lv_emul *e)
 	r = open_rm(e, e->insn.op_bytes, ACCESS_READ, 0, &linear, &target);
 	if (r != LV_EMUL_DONE)
 		return r;
-	if (e->mode == LV_MODE_64 ? !canonical(e, target) :
-				    target > e->seg[LV_SEG_CS].limit)
+	if (e->mode == LV_MODE_64 ? !canonical(e, target)
+				  : target > e->seg[LV_SEG_CS].limit)
 		return lv_emul_raise(e, VECTOR_GP);
 	if (e->insn.op == LV_OP_CALL)
 		r = push(e, next);

@@ -45,7 +45,14 @@ static bool compares(u8 op)
 	return op == LV_OP_CMPS || op == LV_OP_SCAS;
 }
 
-static enum lv_emul_result finish(struct lv_emul *e, u32 elements)
+/**
+ * lv_emul_string_done - account for executed elements
+ * @e: the instruction
+ * @elements: how many; for port I/O at most what lv_emul_string_io() offered
+ *
+ * Return: LV_EMUL_DONE when the instruction is complete, else LV_EMUL_REP.
+ */
+enum lv_emul_result lv_emul_string_done(struct lv_emul *e, u32 elements)
 {
 	const struct lv_insn *insn = &e->insn;
 	bool more;
@@ -65,9 +72,9 @@ enum lv_emul_result lv_emul_string(struct lv_emul *e)
 {
 	const struct lv_insn *insn = &e->insn;
 	unsigned int bytes = insn->op_bytes;
-	struct lv_alu alu = {
-		.dst = e->regs[LV_RAX], .flags = e->rflags, .bytes = bytes
-	};
+	struct lv_alu alu = { .dst = e->regs[LV_RAX],
+			      .flags = e->rflags,
+			      .bytes = bytes };
 	bool write = insn->op == LV_OP_MOVS || insn->op == LV_OP_STOS;
 	enum lv_emul_result r = LV_EMUL_DONE;
 	gva_t linear = 0;
@@ -96,7 +103,7 @@ enum lv_emul_result lv_emul_string(struct lv_emul *e)
 		lv_alu(&alu, LV_OP_CMP);
 		e->rflags = alu.flags;
 	}
-	return finish(e, 1);
+	return lv_emul_string_done(e, 1);
 }
 
 /**
@@ -105,7 +112,7 @@ enum lv_emul_result lv_emul_string(struct lv_emul *e)
  * @io: out
  *
  * Offers as many elements at once as lie in one page. The caller moves some
- * or all of them, then calls lv_emul_string_io_done().
+ * or all of them, then calls lv_emul_string_done().
  *
  * Return: LV_EMUL_DONE, or LV_EMUL_FAULT.
  */
@@ -136,16 +143,4 @@ enum lv_emul_result lv_emul_string_io(struct lv_emul *e,
 					&last) == LV_EMUL_DONE)
 		io->count = count;
 	return LV_EMUL_DONE;
-}
-
-/**
- * lv_emul_string_io_done - account for transferred elements
- * @e: the instruction
- * @count: elements moved, at most what lv_emul_string_io() offered
- *
- * Return: LV_EMUL_DONE when the instruction is complete, else LV_EMUL_REP.
- */
-enum lv_emul_result lv_emul_string_io_done(struct lv_emul *e, u32 count)
-{
-	return count ? finish(e, count) : lv_emul_retire(e);
 }

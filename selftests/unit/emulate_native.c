@@ -91,8 +91,7 @@ static bool map_at(int fd, unsigned long where, size_t bytes, int prot,
 		   off_t offset)
 {
 	return mmap((void *)where, bytes, prot,
-		    MAP_SHARED | MAP_FIXED_NOREPLACE, fd, offset) !=
-	       MAP_FAILED;
+		    MAP_SHARED | MAP_FIXED_NOREPLACE, fd, offset) != MAP_FAILED;
 }
 
 /*
@@ -153,7 +152,8 @@ static void pin(void)
 const char *native_start(void)
 {
 	static const char *const reasons[] = { "", "no modify_ldt(2)",
-					       "address taken", "no ptrace(2)" };
+					       "address taken",
+					       "no ptrace(2)" };
 	size_t bytes = 4096 + NATIVE_DATA_ALL;
 	int fd = memfd_create("native", 0);
 	int status;

@@ -21,8 +21,8 @@ static u64 rnd(void)
 static void random_insn(u8 *bytes, unsigned int map, u8 opcode,
 			enum lv_cpu_mode mode)
 {
-	static const u8 prefixes[] = { 0xf0, 0x66, 0xf2, 0xf3, 0x67,
-				       0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
+	static const u8 prefixes[] = { 0xf0, 0x66, 0xf2, 0xf3, 0x67, 0x26,
+				       0x2e, 0x36, 0x3e, 0x64, 0x65 };
 	/* The first ones make VEX undefined, and often the rest too. */
 	unsigned int first = map >= 4 && rnd() % 8 ? 4 : rnd() % 4;
 	unsigned int n = 0;
@@ -76,9 +76,9 @@ static void init_cpu(struct native_cpu *cpu, enum lv_cpu_mode mode)
 	cpu->regs.rsp = 0x4141000060000000;
 	cpu->regs.eflags = 0x202;
 	cpu->regs.ss = data;
-	cpu->regs.cs = native_selector(mode == LV_MODE_64 ? NATIVE_CODE64 :
-				       mode == LV_MODE_32 ? NATIVE_CODE32 :
-							    NATIVE_CODE16);
+	cpu->regs.cs = native_selector(mode == LV_MODE_64   ? NATIVE_CODE64
+				       : mode == LV_MODE_32 ? NATIVE_CODE32
+							    : NATIVE_CODE16);
 	if (mode == LV_MODE_64)
 		return;
 	cpu->regs.ds = data;
@@ -172,6 +172,8 @@ static void test_lengths(enum lv_cpu_mode mode, unsigned int rounds)
 
 #define BYTES(...) .bytes = { __VA_ARGS__ }
 #define NONE LV_REG_NONE
+
+/* clang-format off */
 
 /* Register numbers are what REX makes of them; no memory, no base. */
 static const struct {
@@ -282,6 +284,8 @@ static const struct {
 	    .imm = -0x8000 } },
 };
 
+/* clang-format on */
+
 static bool same_operands(const struct lv_insn *a, const struct lv_insn *b)
 {
 	if (a->mem != b->mem ||
@@ -314,6 +318,7 @@ static void test_operands(void)
 	}
 }
 
+/* clang-format off */
 static const struct {
 	enum lv_cpu_mode mode;
 	int err;
@@ -348,6 +353,7 @@ static const struct {
 	  { 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
 	    0x66, 0x66, 0x66, 0x90 }, "15 bytes" },
 };
+/* clang-format on */
 
 static void test_legality(void)
 {

@@ -60,9 +60,9 @@ static enum lv_emul_result touch(struct lv_emul *e, gva_t linear,
 	for (unsigned int i = 0; i < bytes; i++) {
 		if (at(linear + i, write))
 			continue;
-		e->fault = (struct lv_emul_fault){
-			.vector = 14, .has_error = true, .cr2 = linear + i
-		};
+		e->fault = (struct lv_emul_fault){ .vector = 14,
+						   .has_error = true,
+						   .cr2 = linear + i };
 		return LV_EMUL_FAULT;
 	}
 	return LV_EMUL_DONE;
@@ -251,9 +251,10 @@ static void aim_memory_operand(struct subject *s)
 
 static void pick_registers(struct subject *s)
 {
-	static const u64 special[] = { 0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000,
-				       0x7fffffff, 0x80000000, 0xffffffff,
-				       1ULL << 63, ~0ULL };
+	static const u64 special[] = { 0,	   1,	       0x7f,
+				       0x80,	   0xff,       0x7fff,
+				       0x8000,	   0x7fffffff, 0x80000000,
+				       0xffffffff, 1ULL << 63, ~0ULL };
 	struct lv_emul *e = &s->e;
 
 	for (int i = 0; i < LV_NR_GPRS; i++)
@@ -303,7 +304,8 @@ static void match_accumulator(struct subject *s)
 	u64 val[2] = {};
 
 	if ((probe.insn.op != LV_OP_CMPXCHG &&
-	     probe.insn.op != LV_OP_CMPXCHG8B) || !probe.insn.mem || one_in(3))
+	     probe.insn.op != LV_OP_CMPXCHG8B) ||
+	    !probe.insn.mem || one_in(3))
 		return;
 	probe.insn.lock = false;
 	probe.insn.op = LV_OP_MOV;
@@ -332,13 +334,14 @@ static void match_accumulator(struct subject *s)
 
 static void pick_segments(struct subject *s)
 {
-	static const u8 data[] = { NATIVE_FLAT, NATIVE_FLAT, NATIVE_FLAT,
-				   NATIVE_FLAT, NATIVE_DATA16, NATIVE_DATA16,
+	static const u8 data[] = { NATIVE_FLAT,		 NATIVE_FLAT,
+				   NATIVE_FLAT,		 NATIVE_FLAT,
+				   NATIVE_DATA16,	 NATIVE_DATA16,
 				   NATIVE_EXPAND_DOWN32, NATIVE_EXPAND_DOWN16,
-				   NATIVE_READ_ONLY, NATIVE_NULL };
-	static const u8 stack[] = { NATIVE_FLAT, NATIVE_FLAT, NATIVE_DATA16,
-				    NATIVE_DATA16, NATIVE_DATA16,
-				    NATIVE_EXPAND_DOWN32,
+				   NATIVE_READ_ONLY,	 NATIVE_NULL };
+	static const u8 stack[] = { NATIVE_FLAT,	 NATIVE_FLAT,
+				    NATIVE_DATA16,	 NATIVE_DATA16,
+				    NATIVE_DATA16,	 NATIVE_EXPAND_DOWN32,
 				    NATIVE_EXPAND_DOWN16 };
 	struct lv_emul *e = &s->e;
 
@@ -356,8 +359,8 @@ static void pick_segments(struct subject *s)
 	s->data_seg[LV_SEG_SS] = stack[rnd() % ARRAY_SIZE(stack)];
 	s->data_seg[LV_SEG_CS] = NATIVE_CODE16;
 	if (e->mode == LV_MODE_32)
-		s->data_seg[LV_SEG_CS] = one_in(2) ? NATIVE_EXEC_ONLY :
-						     NATIVE_CODE32;
+		s->data_seg[LV_SEG_CS] = one_in(2) ? NATIVE_EXEC_ONLY
+						   : NATIVE_CODE32;
 	for (int i = 0; i < LV_NR_SEGS; i++)
 		e->seg[i] = native_segment(s->data_seg[i]);
 }
@@ -393,7 +396,7 @@ static unsigned long long *native_reg(struct user_regs_struct *r, int nr)
 {
 	unsigned long long *const by_nr[] = {
 		&r->rax, &r->rcx, &r->rdx, &r->rbx, &r->rsp, &r->rbp,
-		&r->rsi, &r->rdi, &r->r8, &r->r9, &r->r10, &r->r11,
+		&r->rsi, &r->rdi, &r->r8,  &r->r9,  &r->r10, &r->r11,
 		&r->r12, &r->r13, &r->r14, &r->r15,
 	};
 
@@ -532,7 +535,8 @@ static const char *check_again(const struct subject *s)
 		memcpy(ram, native_data(), sizeof(ram));
 		if (emulate(&e, n) != LV_EMUL_AGAIN)
 			break;
-		if (access_log.written || memcmp(ram, native_data(), sizeof(ram)))
+		if (access_log.written ||
+		    memcmp(ram, native_data(), sizeof(ram)))
 			return "written before AGAIN";
 		e.write_intent = s->e.write_intent;
 		if (memcmp(&e, &s->e, sizeof(e)) ||
@@ -651,8 +655,7 @@ static void set_up(struct lv_emul *e, enum lv_cpu_mode mode, const u8 *bytes,
 	lv_decode(&e->insn, bytes, n, mode);
 }
 
-#define SET_UP(e, mode, ...)                                                  \
-	set_up(e, mode, (const u8[15]){ __VA_ARGS__ }, 15)
+#define SET_UP(e, mode, ...) set_up(e, mode, (const u8[15]){ __VA_ARGS__ }, 15)
 
 static void test_faults(void)
 {
@@ -738,9 +741,10 @@ static void test_string_io(void)
 	ok(io.in && io.bytes == 2 && io.linear == e.regs[LV_RDI],
 	   "where and what");
 	is(io.count, 4, "as much as fits into the page");
-	is(lv_emul_string_io_done(&e, 3), LV_EMUL_REP, "three are done");
+	is(lv_emul_string_done(&e, 3), LV_EMUL_REP, "three are done");
 	ok(e.regs[LV_RCX] == 7 && e.rip == 0x1000 &&
-	   e.regs[LV_RDI] == NATIVE_DATA + 4096 - 2, "registers advance");
+		   e.regs[LV_RDI] == NATIVE_DATA + 4096 - 2,
+	   "registers advance");
 	e.regs[LV_RDI]++;
 	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "across the page");
 	is(io.count, 1, "one at a time");
@@ -750,22 +754,24 @@ static void test_string_io(void)
 	e.seg[LV_SEG_ES].limit = NATIVE_DATA + 4096 + 4;
 	lv_emul_string_io(&e, &io);
 	is(io.count, 1, "unless the segment ends before");
-	is(lv_emul_string_io_done(&e, 7), LV_EMUL_DONE, "all are done");
+	is(lv_emul_string_done(&e, 7), LV_EMUL_DONE, "all are done");
 	is(e.rip, 0x1003, "RIP advances");
 	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "REP with 0");
 	is(io.count, 0, "transfers nothing");
 	e.rip = 0x1000;
-	is(lv_emul_string_io_done(&e, 0), LV_EMUL_DONE, "and is complete");
+	is(lv_emul_string_done(&e, 0), LV_EMUL_DONE, "and is complete");
 	is(e.rip, 0x1003, "RIP advances");
 
-	SET_UP(&e, LV_MODE_16, 0x26, 0x6e); /* outsb %es:(%si), backwards */
+	/* rep outsb %es:(%si), backwards */
+	SET_UP(&e, LV_MODE_16, 0xf3, 0x26, 0x6e);
+	e.regs[LV_RCX] = 2;
 	e.rflags |= DF;
 	e.seg[LV_SEG_ES].base = 0x50000;
 	e.regs[LV_RSI] = 0xffff0000;
-	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "OUTSB");
+	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "REP OUTSB");
 	ok(!io.in && io.bytes == 1 && io.count == 1 && io.linear == 0x50000,
 	   "where and what");
-	is(lv_emul_string_io_done(&e, 1), LV_EMUL_DONE, "is complete");
+	is(lv_emul_string_done(&e, 1), LV_EMUL_REP, "the first of two");
 	is(e.regs[LV_RSI], 0xffffffff, "SI wraps in 16 bits");
 	e.seg[LV_SEG_ES].limit = 0xfff;
 	is(lv_emul_string_io(&e, &io), LV_EMUL_FAULT, "OUTSB at the limit");

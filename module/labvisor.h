@@ -499,7 +499,7 @@ void lv_reset_crs(struct lv_vcpu *v, bool init);
 int lv_check_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer,
 		 const struct kvm_segment *cs);
 void lv_store_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer);
-bool lv_pae_paging(struct lv_vcpu *v);
+bool lv_is_pae(u64 cr0, u64 cr4, u64 efer);
 int lv_load_pdptes(struct lv_vcpu *v, u64 cr3);
 bool lv_canonical(u64 addr);
 int lv_set_efer(struct lv_vcpu *v, u64 efer, bool host);
@@ -557,7 +557,6 @@ bool lv_irqchip_has_irq(struct lv_vcpu *v);
 enum lv_space { LV_SPACE_PIO, LV_SPACE_MMIO };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
-struct page *lv_iobus_ring(struct lv_vm *vm); /* KVM_COALESCED_MMIO_PAGE_OFFSET */
 /* 0 if a device took it, -EOPNOTSUPP if user space has to. Does not sleep. */
 int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 		  unsigned int len, void *data);

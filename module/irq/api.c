@@ -61,7 +61,7 @@ LV_VM_IOCTL(ioctl_create_irqchip)
 /**
  * lv_split_irqchip - KVM_CAP_SPLIT_IRQCHIP: local APICs in the kernel, PIC
  * and I/O APIC in user space
- * @vm: the VM
+ * @vm: the VM, locked
  * @pins: pins of the I/O APIC
  *
  * Every vector that was sent as level triggered is reported on its EOI, so
@@ -71,17 +71,11 @@ LV_VM_IOCTL(ioctl_create_irqchip)
  */
 int lv_split_irqchip(struct lv_vm *vm, u32 pins)
 {
-	int ret;
-
 	if (pins > KVM_IOAPIC_NUM_PINS)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
 	if (vm->irqchip || vm->nr_vcpus)
-		ret = -EEXIST;
-	else
-		ret = create(vm, LV_IRQCHIP_SPLIT);
-	mutex_unlock(&vm->lock);
-	return ret;
+		return -EEXIST;
+	return create(vm, LV_IRQCHIP_SPLIT);
 }
 
 /* ---- PIC and I/O APIC state ---- */
@@ -108,14 +102,10 @@ LV_VM_IOCTL(ioctl_get_irqchip)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_set_irqchip)
+static int set_irqchip(struct lv_irqchip *chip, const struct kvm_irqchip *state)
 {
-	struct lv_irqchip *chip = full_chip(vm);
-	const struct kvm_irqchip *state = data;
 	unsigned long flags;
 
-	if (!chip)
-		return -ENXIO;
 	if (state->chip_id >= KVM_NR_IRQCHIPS)
 		return -EINVAL;
 
@@ -126,6 +116,23 @@ LV_VM_IOCTL(ioctl_set_irqchip)
 		lv_pic_set_state(&chip->pic, state->chip_id, &state->chip.pic);
 	raw_spin_unlock_irqrestore(&chip->lock, flags);
 	return 0;
+}
+
+/* The command's number says that it reads, so @data is not filled in. */
+LV_VM_IOCTL(ioctl_set_irqchip)
+{
+	struct lv_irqchip *chip = full_chip(vm);
+	struct kvm_irqchip *state;
+	int ret;
+
+	if (!chip)
+		return -ENXIO;
+	state = memdup_user((void __user *)arg, sizeof(*state));
+	if (IS_ERR(state))
+		return PTR_ERR(state);
+	ret = set_irqchip(chip, state);
+	kfree(state);
+	return ret;
 }
 
 /* ---- lines and messages ---- */
@@ -192,21 +199,23 @@ LV_VM_IOCTL(ioctl_set_gsi_routing)
 {
 	struct kvm_irq_routing __user *user = (void __user *)arg;
 	struct lv_irqchip *chip = any_chip(vm);
-	const struct kvm_irq_routing *head = data;
 	struct kvm_irq_routing_entry *entries;
+	struct kvm_irq_routing head;
 	struct lv_routing *table;
 
-	if (!chip || head->nr > LV_MAX_GSIS || head->flags)
+	if (copy_from_user(&head, user, sizeof(head)))
+		return -EFAULT;
+	if (!chip || head.nr > LV_MAX_GSIS || head.flags)
 		return -EINVAL;
 	entries = vmemdup_user(user->entries,
-			       array_size(head->nr, sizeof(*entries)));
+			       array_size(head.nr, sizeof(*entries)));
 	if (IS_ERR(entries))
 		return PTR_ERR(entries);
 
-	if (!chip->in_kernel && has_chip_entry(entries, head->nr))
+	if (!chip->in_kernel && has_chip_entry(entries, head.nr))
 		table = ERR_PTR(-EINVAL);
 	else
-		table = build_routing(entries, head->nr);
+		table = build_routing(entries, head.nr);
 	kvfree(entries);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
@@ -289,13 +298,15 @@ LV_VM_IOCTL(ioctl_get_pit)
 
 LV_VM_IOCTL(ioctl_set_pit)
 {
-	const struct kvm_pit_state *old = data;
 	struct kvm_pit_state2 state;
 	long ret = lv_ioctl_get_pit2(vm, &state, 0);
 
 	if (ret)
 		return ret;
-	memcpy(state.channels, old->channels, sizeof(old->channels));
+	/* As with KVM_SET_IRQCHIP, @data is not filled in. */
+	if (copy_from_user(state.channels, (void __user *)arg,
+			   sizeof(state.channels)))
+		return -EFAULT;
 	return lv_ioctl_set_pit2(vm, &state, 0);
 }
 

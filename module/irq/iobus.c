@@ -469,15 +469,6 @@ int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 }
 
 /**
- * lv_iobus_ring - the page of coalesced writes, for mmap() of a vCPU
- * @vm: the VM
- */
-struct page *lv_iobus_ring(struct lv_vm *vm)
-{
-	return virt_to_page(vm->iobus->ring);
-}
-
-/**
  * lv_iobus_init - create the bus of a new VM
  * @vm: the VM
  *
@@ -496,6 +487,7 @@ int lv_iobus_init(struct lv_vm *vm)
 	}
 	mutex_init(&bus->lock);
 	spin_lock_init(&bus->ring_lock);
+	vm->coalesced = virt_to_page(bus->ring);
 	vm->iobus = bus;
 	return 0;
 }

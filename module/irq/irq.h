@@ -213,10 +213,10 @@ int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val);
 void lv_lapic_set_tsc_deadline(struct lv_lapic *apic, u64 tsc);
 
 int lv_lapic_deliverable(struct lv_lapic *apic);
-u8 lv_lapic_tpr_threshold(struct lv_lapic *apic);
 void lv_lapic_ack(struct lv_lapic *apic, u8 vector);
 void lv_lapic_eoi(struct lv_lapic *apic);
 void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr);
+u8 lv_lapic_tpr_threshold(const struct lv_lapic *apic);
 int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg);
 void lv_lapic_timer_expired(struct lv_lapic *apic);
 bool lv_lapic_accepts_pic(const struct lv_lapic *apic);
@@ -241,7 +241,7 @@ static inline bool lv_lapic_software_enabled(const struct lv_lapic *apic)
 	return READ_ONCE(apic->regs[LAPIC_SPIV]) & LV_SPIV_ENABLE;
 }
 
-/** lv_lapic_pending - vector to inject now, or -1; one load when there is none */
+/** lv_lapic_pending - vector to inject now, or -1; one load if there is none */
 static inline int lv_lapic_pending(struct lv_lapic *apic)
 {
 	return READ_ONCE(apic->irr_pending) ? lv_lapic_deliverable(apic) : -1;

@@ -126,9 +126,9 @@ static int drive_pins(struct lv_irqchip *chip, const struct lv_route *route,
 	lockdep_assert_held(&chip->lock);
 	for (i = 0; i < KVM_NR_IRQCHIPS; i++)
 		if (route->pin[i] != LV_NO_PIN)
-			ret = lv_line_merge(ret, drive_pin(chip, i,
-							   route->pin[i],
-							   source, level));
+			ret = lv_line_merge(ret,
+					    drive_pin(chip, i, route->pin[i],
+						      source, level));
 	return ret;
 }
 

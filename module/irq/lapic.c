@@ -132,38 +132,6 @@ int lv_lapic_deliverable(struct lv_lapic *apic)
 }
 
 /**
- * lv_lapic_tpr_threshold - task priority class that holds an interrupt back
- * @apic: local APIC
- *
- * Return: the class below which TPR has to drop before the highest pending
- * vector can be delivered; 0 if TPR holds nothing back.
- */
-u8 lv_lapic_tpr_threshold(struct lv_lapic *apic)
-{
-	int vector = READ_ONCE(apic->irr_pending) ? highest_vector(apic->irr) :
-						    -1;
-
-	if (vector < 0 || vector >> 4 > lv_lapic_tpr(apic) >> 4)
-		return 0;
-	return vector >> 4;
-}
-
-static int set_irr(struct lv_lapic *apic, u8 vector, bool level)
-{
-	if (level && !test_bit(vector, apic->tmr))
-		set_bit(vector, apic->tmr);
-	else if (!level && test_bit(vector, apic->tmr))
-		clear_bit(vector, apic->tmr);
-
-	if (test_and_set_bit(vector, apic->irr))
-		return 0;
-	/* Only now: see lv_lapic_ack(). */
-	WRITE_ONCE(apic->irr_pending, true);
-	lv_lapic_notify(apic);
-	return 1;
-}
-
-/**
  * lv_lapic_ack - the CPU takes @vector: move it from IRR to ISR
  * @apic: local APIC
  * @vector: what lv_lapic_pending() returned
@@ -223,6 +191,23 @@ void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
 	apic->regs[LAPIC_TPR] = tpr;
 	if (lowered)
 		priority_lowered(apic);
+}
+
+/**
+ * lv_lapic_tpr_threshold - the task priority class that holds a vector back
+ * @apic: local APIC
+ *
+ * Return: the class below which the guest's CR8 must fall for the highest
+ * pending vector, or 0 if the task priority does not hold it back.
+ */
+u8 lv_lapic_tpr_threshold(const struct lv_lapic *apic)
+{
+	int vector = READ_ONCE(apic->irr_pending) ? highest_vector(apic->irr)
+						  : -1;
+
+	if (vector < 0 || vector >> 4 > lv_lapic_tpr(apic) >> 4)
+		return 0;
+	return vector >> 4;
 }
 
 /* ---- messages in and out ---- */

@@ -131,6 +131,21 @@ int lv_lapic_deliverable(struct lv_lapic *apic)
 	return vector;
 }
 
+static int set_irr(struct lv_lapic *apic, u8 vector, bool level)
+{
+	if (level && !test_bit(vector, apic->tmr))
+		set_bit(vector, apic->tmr);
+	else if (!level && test_bit(vector, apic->tmr))
+		clear_bit(vector, apic->tmr);
+
+	if (test_and_set_bit(vector, apic->irr))
+		return 0;
+	/* Only now: see lv_lapic_ack(). */
+	WRITE_ONCE(apic->irr_pending, true);
+	lv_lapic_notify(apic);
+	return 1;
+}
+
 /**
  * lv_lapic_ack - the CPU takes @vector: move it from IRR to ISR
  * @apic: local APIC

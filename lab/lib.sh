@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 #
 # What the lab's scripts share: where things live, progress, logs, locks.
 # Source it; it sets no options.

@@ -65,6 +65,7 @@ enum lv_outcome {
  * @LV_REQ_APIC: INIT or SIPI arrived
  * @LV_REQ_CLOCK: write the kvmclock page
  * @LV_REQ_STEAL: write the steal-time page
+ * @LV_REQ_PV_EOI: find out if the guest ended its interrupt
  * @LV_REQ_EOI_EXIT: tell user space about an EOI (split irqchip)
  * @LV_REQ_SHUTDOWN: triple fault
  * @LV_REQ_DEAD: the VM cannot run any more: KVM_RUN returns -EIO
@@ -76,6 +77,7 @@ enum lv_request {
 	LV_REQ_APIC,
 	LV_REQ_CLOCK,
 	LV_REQ_STEAL,
+	LV_REQ_PV_EOI,
 	LV_REQ_EOI_EXIT,
 	LV_REQ_SHUTDOWN,
 	LV_REQ_DEAD,
@@ -205,7 +207,7 @@ struct lv_vcpu {
 	struct mutex mutex; /* the vCPU's ioctls, one at a time */
 	struct preempt_notifier notifier;
 	struct rcuwait wait;
-	struct pid *pid; /* atomic (RCU): last thread that ran it */
+	struct pid __rcu *pid; /* atomic (RCU): last thread that ran it */
 	sigset_t sigset; /* own: KVM_SET_SIGNAL_MASK */
 	bool sigset_active; /* own */
 	int id; /* once: APIC ID */
@@ -381,6 +383,9 @@ void lv_vm_kill(struct lv_vm *vm, const char *why);
 int lv_hardware_get(void);
 void lv_hardware_put(void);
 
+void lv_stat_add(struct lv_vm *vm); /* stat.c */
+void lv_stat_remove(struct lv_vm *vm);
+
 /* ---- exits (exit.c) ---- */
 
 int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit);
@@ -462,8 +467,6 @@ bool lv_io_in_progress(const struct lv_vcpu *v);
 
 /* ---- CPUID and MSRs (cpuid.c, msr.c) ---- */
 
-int lv_cpuid_init(struct lv_vcpu *v);
-void lv_cpuid_free(struct lv_vcpu *v);
 const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
 					     u32 index);
 void lv_cpuid_probe(void);
@@ -503,7 +506,6 @@ bool lv_is_pae(u64 cr0, u64 cr4, u64 efer);
 int lv_load_pdptes(struct lv_vcpu *v, u64 cr3);
 bool lv_canonical(u64 addr);
 int lv_set_efer(struct lv_vcpu *v, u64 efer, bool host);
-void lv_reset_crs(struct lv_vcpu *v, bool init);
 int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0);
 int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val);
 u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr);
@@ -515,7 +517,6 @@ int lv_sync_regs_load(struct lv_vcpu *v);
 int lv_fpu_probe(void);
 u64 lv_fpu_supported(void); /* XCR0 bits that guests may have */
 u32 lv_xsave_size(u64 xcr0, bool compacted);
-void lv_fpu_set_xcr0(struct lv_vcpu *v, u64 xcr0);
 int lv_fpu_init(struct lv_vcpu *v);
 void lv_fpu_free(struct lv_vcpu *v);
 void lv_fpu_reset(struct lv_vcpu *v);
@@ -539,6 +540,8 @@ void lv_serve_clock(struct lv_vcpu *v);
 void lv_serve_steal(struct lv_vcpu *v);
 int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host);
 int lv_pv_get_msr(struct lv_vcpu *v, u32 msr, u64 *val);
+void lv_pv_reset(struct lv_vcpu *v);
+void lv_serve_pv_eoi(struct lv_vcpu *v);
 void lv_pv_eoi_before_entry(struct lv_vcpu *v);
 void lv_pv_eoi_after_exit(struct lv_vcpu *v);
 int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);

@@ -80,6 +80,7 @@ static void lv_vm_free(struct lv_vm *vm)
 {
 	int i;
 
+	lv_stat_remove(vm);
 	/* Timers and event file descriptors first: they may kick a vCPU. */
 	lv_irqchip_free(vm);
 	/* Until its notifier is gone, the host may ask the vCPUs for a flush. */
@@ -114,6 +115,7 @@ int lv_vm_create(unsigned long type)
 		lv_hardware_put();
 		return PTR_ERR(vm);
 	}
+	lv_stat_add(vm);
 	fd = anon_inode_getfd("kvm-vm", &lv_vm_fops, vm, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		lv_vm_put(vm);

@@ -1,0 +1,652 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CPUID: what guests are offered, what user space chose from it, and the exit.
+ *
+ * A feature is named once, in lv_offered[] or lv_emulated[]. Everything else
+ * follows from where the kernel's feature words stand in CPUID.
+ */
+#define pr_fmt(fmt) "labvisor: " fmt
+
+#include <linux/kvm_para.h>
+#include <linux/sched/stat.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <asm/cpufeature.h>
+#include <asm/processor.h>
+#include <asm/tsc.h>
+
+#include "labvisor.h"
+#include "trace.h"
+
+#define F(name) X86_FEATURE_##name
+
+/* Offered if the host has it: guests use it without help, or msr.c helps. */
+static const u16 lv_offered[] = {
+	/* leaf 1 */
+	F(FPU), F(VME), F(DE), F(PSE), F(TSC), F(MSR), F(PAE), F(MCE), F(CX8),
+	F(APIC), F(SEP), F(MTRR), F(PGE), F(MCA), F(CMOV), F(PAT), F(PSE36),
+	F(CLFLUSH), F(MMX), F(FXSR), F(XMM), F(XMM2), F(XMM3), F(PCLMULQDQ),
+	F(SSSE3), F(FMA), F(CX16), F(PCID), F(XMM4_1), F(XMM4_2), F(MOVBE),
+	F(POPCNT), F(AES), F(XSAVE), F(AVX), F(F16C), F(RDRAND),
+	/* leaf 7 */
+	F(FSGSBASE), F(BMI1), F(AVX2), F(FDP_EXCPTN_ONLY), F(SMEP), F(BMI2),
+	F(ERMS), F(INVPCID), F(ZERO_FCS_FDS), F(AVX512F), F(AVX512DQ),
+	F(RDSEED), F(ADX), F(SMAP), F(AVX512IFMA), F(CLFLUSHOPT), F(CLWB),
+	F(AVX512CD), F(SHA_NI), F(AVX512BW), F(AVX512VL), F(AVX512VBMI),
+	F(UMIP), F(AVX512_VBMI2), F(GFNI), F(VAES), F(VPCLMULQDQ),
+	F(AVX512_VNNI), F(AVX512_BITALG), F(AVX512_VPOPCNTDQ), F(RDPID),
+	F(CLDEMOTE), F(MOVDIRI), F(MOVDIR64B), F(FSRM), F(MD_CLEAR),
+	F(SERIALIZE), F(AVX512_VP2INTERSECT), F(SPEC_CTRL), F(INTEL_STIBP),
+	F(FLUSH_L1D), F(ARCH_CAPABILITIES), F(SPEC_CTRL_SSBD), F(AVX512_FP16),
+	F(AVX_VNNI), F(AVX512_BF16),
+	/* leaf 0xd */
+	F(XSAVEOPT), F(XSAVEC), F(XGETBV1),
+	/* leaf 0x80000001 */
+	F(SYSCALL), F(NX), F(MMXEXT), F(FXSR_OPT), F(GBPAGES), F(RDTSCP),
+	F(LM), F(LAHF_LM), F(CR8_LEGACY), F(ABM), F(SSE4A), F(MISALIGNSSE),
+	F(3DNOWPREFETCH), F(XOP), F(FMA4), F(TBM), F(TOPOEXT),
+	/* leaf 0x80000008 */
+	F(CLZERO), F(XSAVEERPTR), F(WBNOINVD), F(AMD_IBPB), F(AMD_IBRS),
+	F(AMD_STIBP), F(AMD_STIBP_ALWAYS_ON), F(AMD_SSBD), F(AMD_SSB_NO),
+	F(BTC_NO),
+};
+
+/* Offered on every host: the local APIC and msr.c implement it. */
+static const u16 lv_emulated[] = {
+	F(X2APIC), F(TSC_DEADLINE_TIMER), F(HYPERVISOR), F(TSC_ADJUST),
+	F(ARAT),
+};
+
+#define LV_KVM_FEATURES                                                \
+	(BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) | \
+	 BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_PV_EOI) |     \
+	 BIT(KVM_FEATURE_PV_UNHALT) | BIT(KVM_FEATURE_PV_SCHED_YIELD))
+
+/* Bits of 0x80000001.EDX that AMD repeats from leaf 1. */
+#define LV_EDX_REPEATED 0x0183f3ff
+/* No nested data breakpoints, serializing LFENCE, null selectors clear base. */
+#define LV_80000021_EAX (BIT(0) | BIT(2) | BIT(6))
+#define LV_INVARIANT_TSC BIT(8) /* 0x80000007.EDX */
+
+enum lv_cpuid_reg { EAX, EBX, ECX, EDX };
+
+/* Where the kernel's feature words stand in CPUID. */
+static const struct {
+	u32 function;
+	u8 index;
+	u8 reg;
+} lv_words[NCAPINTS] = {
+	[CPUID_1_EDX] = { 1, 0, EDX },
+	[CPUID_1_ECX] = { 1, 0, ECX },
+	[CPUID_6_EAX] = { 6, 0, EAX },
+	[CPUID_7_0_EBX] = { 7, 0, EBX },
+	[CPUID_7_ECX] = { 7, 0, ECX },
+	[CPUID_7_EDX] = { 7, 0, EDX },
+	[CPUID_7_1_EAX] = { 7, 1, EAX },
+	[CPUID_D_1_EAX] = { 0xd, 1, EAX },
+	[CPUID_8000_0001_EDX] = { 0x80000001, 0, EDX },
+	[CPUID_8000_0001_ECX] = { 0x80000001, 0, ECX },
+	[CPUID_8000_0008_EBX] = { 0x80000008, 0, EBX },
+};
+
+static u32 lv_caps[NCAPINTS]; /* once: what is offered */
+
+static u32 *lv_entry_reg(struct kvm_cpuid_entry2 *e, enum lv_cpuid_reg reg)
+{
+	return &e->eax + reg;
+}
+
+static void lv_cpuid_host(struct kvm_cpuid_entry2 *e)
+{
+	cpuid_count(e->function, e->index, &e->eax, &e->ebx, &e->ecx, &e->edx);
+}
+
+bool lv_host_is_amd(void)
+{
+	return boot_cpu_data.x86_vendor == X86_VENDOR_AMD ||
+	       boot_cpu_data.x86_vendor == X86_VENDOR_HYGON;
+}
+
+/*
+ * The CPU's own answer counts as well as the kernel's: the kernel invents
+ * bits for itself, and clears others that it or its command line disabled.
+ */
+static u32 lv_host_word(unsigned int word)
+{
+	struct kvm_cpuid_entry2 e = { .function = lv_words[word].function,
+				      .index = lv_words[word].index };
+
+	if (!e.function || cpuid_eax(e.function & 0x80000000) < e.function)
+		return 0;
+	lv_cpuid_host(&e);
+	return *lv_entry_reg(&e, lv_words[word].reg) &
+	       boot_cpu_data.x86_capability[word];
+}
+
+/** lv_cpuid_probe - find out what can be offered; after lv_fpu_probe() */
+void lv_cpuid_probe(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(lv_offered); i++)
+		lv_caps[lv_offered[i] / 32] |= BIT(lv_offered[i] % 32);
+	for (i = 0; i < NCAPINTS; i++)
+		if (lv_caps[i])
+			lv_caps[i] &= lv_host_word(i);
+	for (i = 0; i < ARRAY_SIZE(lv_emulated); i++)
+		lv_caps[lv_emulated[i] / 32] |= BIT(lv_emulated[i] % 32);
+	if (lv_host_is_amd())
+		lv_caps[CPUID_8000_0001_EDX] |= lv_caps[CPUID_1_EDX] &
+						LV_EDX_REPEATED;
+}
+
+/* ---- KVM_GET_SUPPORTED_CPUID ---- */
+
+/* Never full: the leaves and their sub-leaves are far fewer. */
+struct lv_cpuid_list {
+	struct kvm_cpuid_entry2 entry[LV_MAX_CPUID];
+	u32 nr;
+};
+
+#define LV_MAX_CACHES 8
+
+/* Append an entry with the host's values. */
+static struct kvm_cpuid_entry2 *lv_cpuid_add(struct lv_cpuid_list *list,
+					     u32 function, u32 index,
+					     bool indexed)
+{
+	struct kvm_cpuid_entry2 *e = &list->entry[list->nr++];
+
+	*e = (struct kvm_cpuid_entry2){
+		.function = function,
+		.index = index,
+		.flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+	};
+	lv_cpuid_host(e);
+	return e;
+}
+
+static void lv_cpuid_clear(struct kvm_cpuid_entry2 *e)
+{
+	e->eax = e->ebx = e->ecx = e->edx = 0;
+}
+
+/* Cache leaves end with a null type; who shares a cache is up to user space. */
+static void lv_cpuid_add_caches(struct lv_cpuid_list *list, u32 function)
+{
+	struct kvm_cpuid_entry2 *e;
+	u32 index = 0;
+
+	do {
+		e = lv_cpuid_add(list, function, index++, true);
+		e->eax &= 0x3fff;
+	} while (e->eax & 0x1f && index < LV_MAX_CACHES);
+}
+
+static void lv_cpuid_add_features(struct lv_cpuid_list *list)
+{
+	struct kvm_cpuid_entry2 *e = lv_cpuid_add(list, 7, 0, true);
+
+	e->eax = !!lv_caps[CPUID_7_1_EAX];
+	e->ebx = lv_caps[CPUID_7_0_EBX];
+	e->ecx = lv_caps[CPUID_7_ECX];
+	e->edx = lv_caps[CPUID_7_EDX];
+	if (!e->eax)
+		return;
+	e = lv_cpuid_add(list, 7, 1, true);
+	lv_cpuid_clear(e);
+	e->eax = lv_caps[CPUID_7_1_EAX];
+}
+
+static void lv_cpuid_add_xsave(struct lv_cpuid_list *list)
+{
+	u64 mask = lv_fpu_supported();
+	struct kvm_cpuid_entry2 *e;
+	unsigned int i;
+
+	if (!(lv_caps[CPUID_1_ECX] & BIT(F(XSAVE) % 32)))
+		return;
+	e = lv_cpuid_add(list, 0xd, 0, true);
+	e->eax = mask;
+	e->edx = mask >> 32;
+	e->ebx = e->ecx = lv_xsave_size(mask, false);
+
+	e = lv_cpuid_add(list, 0xd, 1, true);
+	lv_cpuid_clear(e);
+	e->eax = lv_caps[CPUID_D_1_EAX];
+	if (e->eax & BIT(F(XSAVEC) % 32))
+		e->ebx = lv_xsave_size(mask, true);
+
+	for (i = 2; i < 64; i++)
+		if (mask & BIT_ULL(i))
+			lv_cpuid_add(list, 0xd, i, true);
+}
+
+static void lv_cpuid_fill(struct kvm_cpuid_entry2 *e)
+{
+	u32 bits, signature[3];
+
+	switch (e->function) {
+	case 1:
+		e->ebx &= 0xff00; /* CLFLUSH size; topology is the user's */
+		e->ecx = lv_caps[CPUID_1_ECX];
+		e->edx = lv_caps[CPUID_1_EDX];
+		break;
+	case 6:
+		lv_cpuid_clear(e);
+		e->eax = lv_caps[CPUID_6_EAX];
+		break;
+	case 0x40000000:
+		e->eax = KVM_CPUID_FEATURES;
+		memcpy(signature, KVM_SIGNATURE, sizeof(signature));
+		e->ebx = signature[0];
+		e->ecx = signature[1];
+		e->edx = signature[2];
+		break;
+	case KVM_CPUID_FEATURES:
+		lv_cpuid_clear(e);
+		e->eax = LV_KVM_FEATURES;
+		if (lv_clock_stable())
+			e->eax |= BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT);
+		if (sched_info_on())
+			e->eax |= BIT(KVM_FEATURE_STEAL_TIME);
+		break;
+	case 0x80000001:
+		e->ebx = 0;
+		e->ecx = lv_caps[CPUID_8000_0001_ECX];
+		e->edx = lv_caps[CPUID_8000_0001_EDX];
+		break;
+	case 0x80000007:
+		e->eax = e->ebx = e->ecx = 0;
+		e->edx &= lv_clock_stable() ? LV_INVARIANT_TSC : 0;
+		break;
+	case 0x80000008:
+		/* A nested table of four levels maps 48 bits. */
+		bits = min_t(u32, boot_cpu_data.x86_phys_bits,
+			     lv_backend->tdp.levels == 5 ? 52 : 48);
+		e->eax = bits | 48 << 8;
+		e->ebx = lv_caps[CPUID_8000_0008_EBX];
+		e->ecx = e->edx = 0;
+		break;
+	case 0x80000021:
+		e->eax &= LV_80000021_EAX;
+		e->ebx = e->ecx = e->edx = 0;
+		break;
+	case 0xb: /* topology: user space knows it */
+	case 0x8000001e:
+		lv_cpuid_clear(e);
+		break;
+	}
+}
+
+/* One leaf, or the first of a leaf that stands for several. */
+static void lv_cpuid_add_leaf(struct lv_cpuid_list *list, u32 function)
+{
+	switch (function) {
+	case 4:
+	case 0x8000001d:
+		lv_cpuid_add_caches(list, function);
+		break;
+	case 7:
+		lv_cpuid_add_features(list);
+		break;
+	case 0xd:
+		lv_cpuid_add_xsave(list);
+		break;
+	default:
+		lv_cpuid_fill(lv_cpuid_add(list, function, 0,
+					   function == 0xb));
+	}
+}
+
+/* Leaves in the order of their number; the first of a range has its maximum. */
+static const u32 lv_leaves[] = {
+	0,	    1,		2,	    4,		6,
+	7,	    0xb,	0xd,	    0x15,	0x16,
+	0x40000000, 0x40000001, 0x80000000, 0x80000001, 0x80000002,
+	0x80000003, 0x80000004, 0x80000005, 0x80000006, 0x80000007,
+	0x80000008, 0x8000001d, 0x8000001e, 0x80000021,
+};
+
+#define LV_CPUID_RANGE 0xc0000000
+
+static bool lv_leaf_exists(u32 function, u32 host_max)
+{
+	switch (function) {
+	case 2:
+	case 4:
+	case 0x15:
+	case 0x16:
+		return !lv_host_is_amd() && function <= host_max;
+	case 0x8000001d:
+	case 0x8000001e:
+		return lv_caps[CPUID_8000_0001_ECX] & BIT(F(TOPOEXT) % 32);
+	case 0x40000000:
+	case KVM_CPUID_FEATURES:
+		return true;
+	default:
+		return function <= host_max;
+	}
+}
+
+static void lv_cpuid_collect(struct lv_cpuid_list *list)
+{
+	struct kvm_cpuid_entry2 *first = NULL;
+	u32 function, host_max = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(lv_leaves); i++) {
+		function = lv_leaves[i];
+		if (!(function & ~LV_CPUID_RANGE))
+			host_max = cpuid_eax(function);
+		if (!lv_leaf_exists(function, host_max))
+			continue;
+		if (!(function & ~LV_CPUID_RANGE))
+			first = &list->entry[list->nr];
+		lv_cpuid_add_leaf(list, function);
+		first->eax = function;
+	}
+}
+
+static long lv_cpuid_copy_out(unsigned long arg,
+			      const struct kvm_cpuid_entry2 *entry, u32 nr)
+{
+	struct kvm_cpuid2 __user *user = (void __user *)arg;
+	u32 room;
+
+	if (get_user(room, &user->nent))
+		return -EFAULT;
+	if (room < nr)
+		return -E2BIG;
+	if (copy_to_user(user->entries, entry, nr * sizeof(*entry)) ||
+	    put_user(nr, &user->nent))
+		return -EFAULT;
+	return 0;
+}
+
+LV_SYS_IOCTL(ioctl_get_supported_cpuid)
+{
+	struct lv_cpuid_list *list = kzalloc(sizeof(*list), GFP_KERNEL);
+	long err;
+
+	if (!list)
+		return -ENOMEM;
+	lv_cpuid_collect(list);
+	err = lv_cpuid_copy_out(arg, list->entry, list->nr);
+	kfree(list);
+	return err;
+}
+
+/* Nothing is emulated that the hardware would refuse to execute. */
+LV_SYS_IOCTL(ioctl_get_emulated_cpuid)
+{
+	return lv_cpuid_copy_out(arg, NULL, 0);
+}
+
+/* ---- a vCPU's CPUID ---- */
+
+static bool lv_cpuid_matches(const struct kvm_cpuid_entry2 *e, u32 function,
+			     u32 index)
+{
+	return e->function == function &&
+	       (e->index == index ||
+		!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX));
+}
+
+/*
+ * cpuid_first[] tells where the entries of a leaf begin, for the first
+ * LV_CPUID_SLOTS leaves of each range; the rest is searched from the start.
+ */
+static unsigned int lv_cpuid_slot(u32 function)
+{
+	u32 nr = function & ~LV_CPUID_RANGE;
+
+	return nr < LV_CPUID_SLOTS ? (function >> 30) * LV_CPUID_SLOTS + nr :
+				     4 * LV_CPUID_SLOTS;
+}
+
+/** lv_cpuid_find - the vCPU's entry for a leaf, NULL if there is none */
+const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
+					     u32 index)
+{
+	u32 i;
+
+	for (i = v->cpuid_first[lv_cpuid_slot(function)]; i < v->nr_cpuid; i++)
+		if (lv_cpuid_matches(&v->cpuid[i], function, index))
+			return &v->cpuid[i];
+	return NULL;
+}
+
+/** lv_guest_has - does the vCPU's CPUID show an X86_FEATURE_*? */
+bool lv_guest_has(struct lv_vcpu *v, unsigned int x86_feature)
+{
+	return v->caps[x86_feature / 32] & BIT(x86_feature % 32);
+}
+
+static void lv_set_bit32(u32 *word, unsigned int feature, bool on)
+{
+	*word = (*word & ~BIT(feature % 32)) | (on ? BIT(feature % 32) : 0);
+}
+
+/* Fields of CPUID that follow the vCPU's state. */
+static void lv_cpuid_apply(struct lv_vcpu *v, struct kvm_cpuid_entry2 *entry,
+			   u32 nr)
+{
+	struct kvm_cpuid_entry2 *e;
+
+	for (e = entry; e < entry + nr; e++) {
+		if (e->function == 1) {
+			lv_set_bit32(&e->ecx, X86_FEATURE_OSXSAVE,
+				     v->cr4 & X86_CR4_OSXSAVE);
+			lv_set_bit32(&e->edx, X86_FEATURE_APIC,
+				     lv_apic_base(v) & LV_APIC_BASE_ENABLE);
+		} else if (e->function == 0xd && e->index == 0) {
+			e->ebx = lv_xsave_size(v->xcr0, false);
+		} else if (e->function == 0xd && e->index == 1) {
+			if (e->eax & BIT(X86_FEATURE_XSAVEC % 32))
+				e->ebx = lv_xsave_size(v->xcr0, true);
+		}
+	}
+}
+
+/** lv_cpuid_refresh - CR4, XCR0 or the APIC base changed: so does CPUID */
+void lv_cpuid_refresh(struct lv_vcpu *v)
+{
+	lv_cpuid_apply(v, v->cpuid, v->nr_cpuid);
+}
+
+static const struct {
+	u16 feature;
+	u32 cr4;
+} lv_cr4_features[] = {
+	{ X86_FEATURE_FSGSBASE, X86_CR4_FSGSBASE },
+	{ X86_FEATURE_PCID, X86_CR4_PCIDE },
+	{ X86_FEATURE_XSAVE, X86_CR4_OSXSAVE },
+	{ X86_FEATURE_SMEP, X86_CR4_SMEP },
+	{ X86_FEATURE_SMAP, X86_CR4_SMAP },
+	{ X86_FEATURE_UMIP, X86_CR4_UMIP },
+};
+
+/* Older than CPUID bits that anyone sets: always there. */
+#define LV_CR4_BASE                                                          \
+	(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | \
+	 X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE |              \
+	 X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
+
+static void lv_cpuid_index(struct lv_vcpu *v)
+{
+	u32 i = v->nr_cpuid;
+
+	memset(v->cpuid_first, v->nr_cpuid, sizeof(v->cpuid_first));
+	while (i--)
+		v->cpuid_first[lv_cpuid_slot(v->cpuid[i].function)] = i;
+	v->cpuid_first[4 * LV_CPUID_SLOTS] = 0;
+}
+
+/**
+ * lv_cpuid_changed - derive everything else from the vCPU's CPUID
+ * @v: the vCPU
+ *
+ * Also for a vCPU that has none yet.
+ */
+void lv_cpuid_changed(struct lv_vcpu *v)
+{
+	const struct kvm_cpuid_entry2 *e;
+	unsigned int i;
+
+	lv_cpuid_index(v);
+	for (i = 0; i < NCAPINTS; i++) {
+		e = lv_words[i].function ?
+			    lv_cpuid_find(v, lv_words[i].function,
+					  lv_words[i].index) :
+			    NULL;
+		v->caps[i] = e ? (&e->eax)[lv_words[i].reg] : 0;
+	}
+
+	v->cr4_allowed = LV_CR4_BASE;
+	for (i = 0; i < ARRAY_SIZE(lv_cr4_features); i++)
+		if (lv_guest_has(v, lv_cr4_features[i].feature) &&
+		    lv_feature_offered(lv_cr4_features[i].feature))
+			v->cr4_allowed |= lv_cr4_features[i].cr4;
+
+	e = lv_cpuid_find(v, 0x80000008, 0);
+	v->phys_bits = e && (u8)e->eax ? min_t(u8, e->eax, 52) : 36;
+
+	e = lv_cpuid_find(v, 0xd, 0);
+	v->xcr0_allowed = XFEATURE_MASK_FP;
+	if (e && v->cr4_allowed & X86_CR4_OSXSAVE)
+		v->xcr0_allowed |= (e->eax | (u64)e->edx << 32) &
+				  lv_fpu_supported();
+
+	if (v->apic) {
+		v->apic->has_x2apic = lv_guest_has(v, X86_FEATURE_X2APIC);
+		v->apic->has_tsc_deadline =
+			lv_guest_has(v, X86_FEATURE_TSC_DEADLINE_TIMER);
+	}
+	lv_cpuid_refresh(v);
+}
+
+/** lv_feature_offered - is an X86_FEATURE_* in KVM_GET_SUPPORTED_CPUID? */
+bool lv_feature_offered(unsigned int x86_feature)
+{
+	return lv_caps[x86_feature / 32] & BIT(x86_feature % 32);
+}
+
+static int lv_cpuid_check(const struct kvm_cpuid_entry2 *entry, u32 nr)
+{
+	u32 i, virt_bits;
+
+	for (i = 0; i < nr; i++) {
+		if (entry[i].function != 0x80000008)
+			continue;
+		virt_bits = entry[i].eax >> 8 & 0xff;
+		if (virt_bits && virt_bits != 48)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+LV_VCPU_IOCTL(ioctl_set_cpuid2)
+{
+	struct kvm_cpuid2 __user *user = (void __user *)arg;
+	struct kvm_cpuid_entry2 *entry;
+	long err;
+	u32 nr;
+
+	if (get_user(nr, &user->nent))
+		return -EFAULT;
+	if (nr > LV_MAX_CPUID)
+		return -E2BIG;
+	entry = memdup_user(user->entries, nr * sizeof(*entry));
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	err = lv_cpuid_check(entry, nr);
+	if (err)
+		goto out;
+
+	/* A guest that ran keeps its CPU; the same again does no harm. */
+	lv_cpuid_apply(v, entry, nr);
+	if (v->stat.exits) {
+		if (nr != v->nr_cpuid ||
+		    memcmp(entry, v->cpuid, nr * sizeof(*entry)))
+			err = -EINVAL;
+		goto out;
+	}
+	swap(v->cpuid, entry);
+	v->nr_cpuid = nr;
+	lv_cpuid_changed(v);
+	lv_backend->set_intercepts(v);
+out:
+	kfree(entry);
+	return err;
+}
+
+LV_VCPU_IOCTL(ioctl_get_cpuid2)
+{
+	return lv_cpuid_copy_out(arg, v->cpuid, v->nr_cpuid);
+}
+
+/** lv_cpuid_init - a vCPU starts without CPUID; after lv_msrs_init() */
+int lv_cpuid_init(struct lv_vcpu *v)
+{
+	lv_cpuid_changed(v);
+	return 0;
+}
+
+void lv_cpuid_free(struct lv_vcpu *v)
+{
+	kfree(v->cpuid);
+}
+
+/* ---- the exit ---- */
+
+#define LV_EBX_INTEL 0x756e6547 /* "Genu" */
+
+/*
+ * A leaf that is not there: Intel answers for one that is out of range with
+ * the highest basic leaf, AMD with zeros; both report zeros for a hole. The
+ * topology leaves echo the sub-leaf and the APIC ID whatever is asked.
+ */
+static struct kvm_cpuid_entry2 lv_cpuid_missing(struct lv_vcpu *v,
+						u32 function, u32 index)
+{
+	const struct kvm_cpuid_entry2 *basic = lv_cpuid_find(v, 0, 0);
+	const struct kvm_cpuid_entry2 *range =
+		lv_cpuid_find(v, function & LV_CPUID_RANGE, 0);
+	const struct kvm_cpuid_entry2 *e = NULL;
+
+	if (basic && basic->ebx == LV_EBX_INTEL &&
+	    (!range || function > range->eax)) {
+		function = basic->eax;
+		e = lv_cpuid_find(v, function, index);
+	}
+	if (e)
+		return *e;
+	if (function == 0xb || function == 0x1f) {
+		e = lv_cpuid_find(v, function, 0);
+		if (e)
+			return (struct kvm_cpuid_entry2){ .ecx = (u8)index,
+							  .edx = e->edx };
+	}
+	return (struct kvm_cpuid_entry2){};
+}
+
+/** lv_handle_cpuid - answer from the vCPU's table; hot, never sleeps */
+int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	u32 function = v->regs[LV_RAX], index = v->regs[LV_RCX];
+	const struct kvm_cpuid_entry2 *e = lv_cpuid_find(v, function, index);
+	struct kvm_cpuid_entry2 missing;
+
+	if (unlikely(!e)) {
+		missing = lv_cpuid_missing(v, function, index);
+		e = &missing;
+	}
+	v->regs[LV_RAX] = e->eax;
+	v->regs[LV_RBX] = e->ebx;
+	v->regs[LV_RCX] = e->ecx;
+	v->regs[LV_RDX] = e->edx;
+	trace_lv_cpuid(v, function, index);
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}

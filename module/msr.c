@@ -1,0 +1,816 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MSRs: one table says for each what a read and a write do.
+ *
+ * "host" is an access by ioctl: it may set what a guest can only read, and it
+ * does not care what the guest's CPUID shows.
+ */
+#define pr_fmt(fmt) "labvisor: " fmt
+
+#include <linux/kvm_para.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <asm/mce.h>
+#include <asm/msr.h>
+#include <asm/mtrr.h>
+
+#include "labvisor.h"
+#include "trace.h"
+
+#define LV_NR_VAR_MTRRS 8
+#define LV_NR_FIXED_MTRRS 11
+#define LV_MAX_MSRS 256 /* in one KVM_GET_MSRS or KVM_SET_MSRS */
+
+#define LV_MTRRCAP (LV_NR_VAR_MTRRS | BIT(8) | BIT(10)) /* fixed ones, WC */
+#define LV_MTRR_DEFTYPE_MASK (0xff | BIT(10) | BIT(11))
+#define LV_PAT_RESET 0x0007040600070406ULL
+
+/* IA32_MISC_ENABLE: no BTS, no PEBS; both are read-only to the guest. */
+#define LV_MISC_ENABLE_FIXED                                    \
+	(MSR_IA32_MISC_ENABLE_BTS_UNAVAIL | \
+	 MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL)
+#define LV_HWCR_TSC_AT_P0 BIT_ULL(24)
+#define LV_HWCR_WRITABLE (BIT_ULL(18) | LV_HWCR_TSC_AT_P0)
+#define LV_HWCR_IGNORED (BIT_ULL(3) | BIT_ULL(6) | BIT_ULL(8))
+#define LV_DE_CFG_LFENCE BIT_ULL(MSR_AMD64_DE_CFG_LFENCE_SERIALIZE_BIT)
+
+/* What of IA32_ARCH_CAPABILITIES holds for a guest if it holds for the host. */
+#define LV_ARCH_CAPABILITIES                                             \
+	(ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_RSBA |          \
+	 ARCH_CAP_SKIP_VMENTRY_L1DFLUSH | ARCH_CAP_SSB_NO |              \
+	 ARCH_CAP_MDS_NO | ARCH_CAP_PSCHANGE_MC_NO | ARCH_CAP_TAA_NO |   \
+	 ARCH_CAP_SBDR_SSDP_NO | ARCH_CAP_FBSDP_NO | ARCH_CAP_PSDP_NO |  \
+	 ARCH_CAP_FB_CLEAR | ARCH_CAP_RRSBA | ARCH_CAP_BHI_NO |          \
+	 ARCH_CAP_PBRSB_NO)
+
+/** struct lv_msrs - MSRs of a vCPU that no other code looks at (own) */
+struct lv_msrs {
+	u64 apic_base; /* without in-kernel local APIC */
+	u64 tsc_adjust;
+	u64 mcg_status;
+	u64 mtrr_deftype;
+	u64 mtrr_fixed[LV_NR_FIXED_MTRRS];
+	u64 mtrr_var[2 * LV_NR_VAR_MTRRS];
+	u64 ucode_rev;
+	u64 arch_capabilities;
+	u64 hwcr;
+	u64 de_cfg;
+};
+
+/*
+ * For the hardware to switch; values that it takes cannot harm the host. A
+ * backend may let guests access them directly.
+ */
+const u32 lv_hw_msrs[] = {
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+	MSR_STAR,	      MSR_LSTAR,	     MSR_CSTAR,
+	MSR_SYSCALL_MASK,     MSR_FS_BASE,	     MSR_GS_BASE,
+	MSR_KERNEL_GS_BASE,
+};
+const unsigned int lv_nr_hw_msrs = ARRAY_SIZE(lv_hw_msrs);
+
+enum {
+	LV_MSR_SAVED = BIT(0), /* in KVM_GET_MSR_INDEX_LIST */
+	LV_MSR_FEATURE = BIT(1), /* in KVM_GET_MSR_FEATURE_INDEX_LIST */
+	LV_MSR_AMD = BIT(2),
+	LV_MSR_INTEL = BIT(3),
+};
+
+/**
+ * struct lv_msr - what happens at an access to a range of MSRs
+ * @first: first index
+ * @last: last index
+ * @flags: LV_MSR_*
+ * @feature: X86_FEATURE_* that the guest needs; 0 for none
+ * @offset: where lv_get_field() and lv_set_field() find the value
+ * @val: value of a constant, or the bits that may be set
+ * @get: NULL if reads are refused
+ * @set: NULL if writes are refused
+ */
+struct lv_msr {
+	u32 first;
+	u32 last;
+	u8 flags;
+	u16 feature;
+	u16 offset;
+	u64 val;
+	int (*get)(struct lv_vcpu *v, const struct lv_msr *m, u32 msr, u64 *val,
+		   bool host);
+	int (*set)(struct lv_vcpu *v, const struct lv_msr *m, u32 msr, u64 val,
+		   bool host);
+};
+
+#define LV_GET(name)                                                     \
+	static int get_##name(struct lv_vcpu *v, const struct lv_msr *m, \
+			      u32 msr, u64 *val, bool host)
+#define LV_SET(name)                                                     \
+	static int set_##name(struct lv_vcpu *v, const struct lv_msr *m, \
+			      u32 msr, u64 val, bool host)
+
+/* ---- general kinds ---- */
+
+LV_GET(constant)
+{
+	*val = m->val;
+	return 0;
+}
+
+LV_SET(constant)
+{
+	return host && val == m->val ? 0 : -EINVAL;
+}
+
+LV_SET(ignored)
+{
+	return 0;
+}
+
+static u64 *lv_field(struct lv_vcpu *v, const struct lv_msr *m, u32 msr)
+{
+	return (void *)v->msrs + m->offset + (msr - m->first) * sizeof(u64);
+}
+
+LV_GET(field)
+{
+	*val = *lv_field(v, m, msr);
+	return 0;
+}
+
+LV_SET(field)
+{
+	if (val & ~m->val)
+		return -EINVAL;
+	*lv_field(v, m, msr) = val;
+	return 0;
+}
+
+LV_SET(field_by_host)
+{
+	return host ? set_field(v, m, msr, val, host) : -EINVAL;
+}
+
+LV_GET(hw)
+{
+	*val = lv_backend->get_msr(v, msr);
+	return 0;
+}
+
+LV_SET(hw)
+{
+	if (val & ~m->val)
+		return -EINVAL;
+	lv_backend->set_msr(v, msr, val);
+	return 0;
+}
+
+LV_SET(hw_address)
+{
+	if (!lv_canonical(val))
+		return -EINVAL;
+	lv_backend->set_msr(v, msr, val);
+	return 0;
+}
+
+/* ---- time ---- */
+
+LV_GET(tsc)
+{
+	*val = lv_guest_tsc(v, rdtsc());
+	return 0;
+}
+
+LV_SET(tsc)
+{
+	if (host) {
+		lv_write_tsc(v, val);
+		return 0;
+	}
+	/* The guest's own writes show in TSC_ADJUST. */
+	v->msrs->tsc_adjust += val - lv_guest_tsc(v, rdtsc());
+	lv_set_guest_tsc(v, val);
+	return 0;
+}
+
+LV_SET(tsc_adjust)
+{
+	if (!host)
+		lv_set_tsc_offset(v, v->tsc_offset + val -
+					     v->msrs->tsc_adjust);
+	v->msrs->tsc_adjust = val;
+	return 0;
+}
+
+LV_GET(tsc_deadline)
+{
+	*val = v->apic ? v->apic->tsc_deadline : 0;
+	return 0;
+}
+
+LV_SET(tsc_deadline)
+{
+	if (v->apic)
+		lv_lapic_set_tsc_deadline(v->apic, val);
+	return 0;
+}
+
+LV_GET(tsc_aux)
+{
+	*val = v->tsc_aux;
+	return 0;
+}
+
+LV_SET(tsc_aux)
+{
+	if (val >> 32)
+		return -EINVAL;
+	v->tsc_aux = val;
+	lv_backend->set_msr(v, msr, val);
+	return 0;
+}
+
+/* ---- local APIC ---- */
+
+/** lv_apic_base - IA32_APIC_BASE, wherever the local APIC is */
+u64 lv_apic_base(struct lv_vcpu *v)
+{
+	return v->apic ? v->apic->base : v->msrs->apic_base;
+}
+
+static int lv_user_apic_base(struct lv_vcpu *v, u64 base)
+{
+	u64 valid = LV_APIC_BASE_BSP | LV_APIC_BASE_ENABLE |
+		    (GENMASK_ULL(v->phys_bits - 1, 12));
+
+	if (base & ~valid)
+		return -EINVAL;
+	v->msrs->apic_base = base;
+	return 0;
+}
+
+/** lv_set_apic_base - write IA32_APIC_BASE; 0 or -EINVAL */
+int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host)
+{
+	int err = v->apic ? lv_lapic_set_base(v->apic, base, host) :
+			    lv_user_apic_base(v, base);
+
+	if (!err)
+		lv_cpuid_refresh(v);
+	return err;
+}
+
+LV_GET(apic_base)
+{
+	*val = lv_apic_base(v);
+	return 0;
+}
+
+LV_SET(apic_base)
+{
+	return lv_set_apic_base(v, val, host);
+}
+
+LV_GET(x2apic)
+{
+	return v->apic ? lv_lapic_rdmsr(v->apic, msr, val) : -EINVAL;
+}
+
+LV_SET(x2apic)
+{
+	return v->apic ? lv_lapic_wrmsr(v->apic, msr, val) : -EINVAL;
+}
+
+/* ---- memory types ---- */
+
+static bool lv_valid_mtrr_type(u8 type)
+{
+	return type < 8 && BIT(type) & (BIT(MTRR_TYPE_UNCACHABLE) |
+					BIT(MTRR_TYPE_WRCOMB) |
+					BIT(MTRR_TYPE_WRTHROUGH) |
+					BIT(MTRR_TYPE_WRPROT) |
+					BIT(MTRR_TYPE_WRBACK));
+}
+
+LV_SET(mtrr_deftype)
+{
+	if (!lv_valid_mtrr_type(val))
+		return -EINVAL;
+	return set_field(v, m, msr, val, host);
+}
+
+LV_SET(mtrr_fixed)
+{
+	unsigned int i;
+
+	for (i = 0; i < 64; i += 8)
+		if (!lv_valid_mtrr_type(val >> i))
+			return -EINVAL;
+	return set_field(v, m, msr, val, host);
+}
+
+LV_SET(mtrr_var)
+{
+	bool is_mask = msr & 1;
+
+	if (val >> v->phys_bits || val & (is_mask ? 0x7ff : 0xf00) ||
+	    (!is_mask && !lv_valid_mtrr_type(val)))
+		return -EINVAL;
+	return set_field(v, m, msr, val, host);
+}
+
+LV_GET(pat)
+{
+	*val = v->pat;
+	return 0;
+}
+
+LV_SET(pat)
+{
+	unsigned int i;
+
+	/* As MTRR types, and UC- (7) on top. */
+	for (i = 0; i < 64; i += 8)
+		if ((u8)(val >> i) != 7 && !lv_valid_mtrr_type(val >> i))
+			return -EINVAL;
+	v->pat = val;
+	lv_backend->set_msr(v, msr, val);
+	return 0;
+}
+
+/* ---- modes and speculation ---- */
+
+LV_GET(efer)
+{
+	*val = v->efer;
+	return 0;
+}
+
+LV_SET(efer)
+{
+	return lv_set_efer(v, val, host);
+}
+
+LV_GET(misc_enable)
+{
+	*val = v->misc_enable;
+	return 0;
+}
+
+LV_SET(misc_enable)
+{
+	v->misc_enable = host ? val :
+				(val & ~LV_MISC_ENABLE_FIXED) |
+					(v->misc_enable & LV_MISC_ENABLE_FIXED);
+	return 0;
+}
+
+/* A feature that the host has, and that the guest may know of. */
+static bool lv_has(struct lv_vcpu *v, unsigned int feature, bool host)
+{
+	return lv_feature_offered(feature) &&
+	       (host || lv_guest_has(v, feature));
+}
+
+static u64 lv_spec_ctrl_bits(struct lv_vcpu *v, bool host)
+{
+	u64 bits = 0;
+
+	if (lv_has(v, X86_FEATURE_SPEC_CTRL, host) ||
+	    lv_has(v, X86_FEATURE_AMD_IBRS, host))
+		bits |= SPEC_CTRL_IBRS;
+	if (lv_has(v, X86_FEATURE_INTEL_STIBP, host) ||
+	    lv_has(v, X86_FEATURE_AMD_STIBP, host))
+		bits |= SPEC_CTRL_STIBP;
+	if (lv_has(v, X86_FEATURE_SPEC_CTRL_SSBD, host) ||
+	    lv_has(v, X86_FEATURE_AMD_SSBD, host))
+		bits |= SPEC_CTRL_SSBD;
+	return bits;
+}
+
+LV_GET(spec_ctrl)
+{
+	if (!host && !lv_spec_ctrl_bits(v, host))
+		return -EINVAL;
+	*val = v->spec_ctrl;
+	return 0;
+}
+
+LV_SET(spec_ctrl)
+{
+	u64 bits = lv_spec_ctrl_bits(v, host);
+
+	if (val & ~bits || (!host && !bits))
+		return -EINVAL;
+	v->spec_ctrl = val;
+	lv_backend->set_msr(v, msr, val);
+	return 0;
+}
+
+/* Commands act on this CPU, which the guest shares: do as it asks. */
+static int lv_command(u32 msr, u64 val, u64 bits)
+{
+	if (!bits || val & ~bits)
+		return -EINVAL;
+	if (val)
+		wrmsrl(msr, val);
+	return 0;
+}
+
+LV_SET(pred_cmd)
+{
+	bool has = lv_has(v, X86_FEATURE_SPEC_CTRL, host) ||
+		   lv_has(v, X86_FEATURE_AMD_IBPB, host);
+
+	return lv_command(msr, val, has ? PRED_CMD_IBPB : 0);
+}
+
+LV_SET(flush_cmd)
+{
+	bool has = lv_has(v, X86_FEATURE_FLUSH_L1D, host);
+
+	return lv_command(msr, val, has ? L1D_FLUSH : 0);
+}
+
+/* Branch stepping and branch records are not there: as if never on. */
+LV_SET(debugctl)
+{
+	return val & ~(u64)(DEBUGCTLMSR_LBR | DEBUGCTLMSR_BTF) ? -EINVAL : 0;
+}
+
+LV_SET(hwcr)
+{
+	return set_field(v, m, msr, val & ~LV_HWCR_IGNORED, host);
+}
+
+LV_SET(ucode_rev)
+{
+	return host ? set_field(v, m, msr, val, host) : 0;
+}
+
+/* The host chose how LFENCE behaves; a guest that asks for the same gets it. */
+LV_SET(de_cfg)
+{
+	return host || val == v->msrs->de_cfg ?
+		       set_field(v, m, msr, val, host) :
+		       -EINVAL;
+}
+
+LV_GET(pv)
+{
+	return lv_pv_get_msr(v, msr, val);
+}
+
+LV_SET(pv)
+{
+	return lv_pv_set_msr(v, msr, val, host);
+}
+
+/* ---- the table ---- */
+
+#define FIELD(f) .offset = offsetof(struct lv_msrs, f), .get = get_field
+#define CONSTANT(v) .val = (v), .get = get_constant, .set = set_constant
+#define READS(v) .val = (v), .get = get_constant, .set = set_ignored
+#define ONE(msr) .first = (msr), .last = (msr)
+#define RW(name) .get = get_##name, .set = set_##name
+#define SAVED .flags = LV_MSR_SAVED
+
+/*
+ * Sorted by index, for lv_msr_find(). The three groups of fixed MTRRs follow
+ * each other in mtrr_fixed[].
+ */
+static const struct lv_msr lv_msr_table[] = {
+	{ ONE(MSR_IA32_TSC), SAVED, RW(tsc) },
+	{ ONE(MSR_KVM_WALL_CLOCK), RW(pv) },
+	{ ONE(MSR_KVM_SYSTEM_TIME), SAVED, RW(pv) },
+	{ ONE(MSR_IA32_PLATFORM_ID), .flags = LV_MSR_INTEL, CONSTANT(0) },
+	{ ONE(MSR_IA32_APICBASE), SAVED, RW(apic_base) },
+	{ ONE(MSR_IA32_TSC_ADJUST), SAVED, .feature = X86_FEATURE_TSC_ADJUST,
+	  FIELD(tsc_adjust), .set = set_tsc_adjust },
+	{ ONE(MSR_IA32_SPEC_CTRL), SAVED, RW(spec_ctrl) },
+	{ ONE(MSR_IA32_PRED_CMD), .set = set_pred_cmd },
+	{ ONE(MSR_IA32_UCODE_WRITE), .flags = LV_MSR_INTEL,
+	  .set = set_ignored },
+	{ ONE(MSR_IA32_UCODE_REV), .flags = LV_MSR_SAVED | LV_MSR_FEATURE,
+	  .val = ~0ULL, FIELD(ucode_rev), .set = set_ucode_rev },
+	{ ONE(MSR_PLATFORM_INFO), .flags = LV_MSR_INTEL, CONSTANT(0) },
+	{ ONE(MSR_MTRRcap), .feature = X86_FEATURE_MTRR, CONSTANT(LV_MTRRCAP) },
+	{ ONE(MSR_IA32_ARCH_CAPABILITIES),
+	  .flags = LV_MSR_SAVED | LV_MSR_FEATURE | LV_MSR_INTEL,
+	  .feature = X86_FEATURE_ARCH_CAPABILITIES, .val = LV_ARCH_CAPABILITIES,
+	  FIELD(arch_capabilities), .set = set_field_by_host },
+	{ ONE(MSR_IA32_FLUSH_CMD), .flags = LV_MSR_INTEL,
+	  .set = set_flush_cmd },
+	{ ONE(MSR_IA32_SYSENTER_CS), SAVED, .val = U32_MAX, RW(hw) },
+	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, SAVED, .get = get_hw,
+	  .set = set_hw_address },
+	{ ONE(MSR_IA32_MCG_CAP), .feature = X86_FEATURE_MCA, CONSTANT(0) },
+	{ ONE(MSR_IA32_MCG_STATUS), SAVED, .feature = X86_FEATURE_MCA,
+	  .val = MCG_STATUS_RIPV | MCG_STATUS_EIPV | MCG_STATUS_MCIP,
+	  FIELD(mcg_status), .set = set_field },
+	{ ONE(MSR_IA32_MISC_ENABLE), SAVED, RW(misc_enable) },
+	{ ONE(MSR_IA32_DEBUGCTLMSR), SAVED, .get = get_constant,
+	  .set = set_debugctl },
+	{ MTRRphysBase_MSR(0), MTRRphysMask_MSR(LV_NR_VAR_MTRRS - 1), SAVED,
+	  .feature = X86_FEATURE_MTRR, .val = ~0ULL, FIELD(mtrr_var),
+	  .set = set_mtrr_var },
+	{ ONE(MSR_MTRRfix64K_00000), SAVED, .feature = X86_FEATURE_MTRR,
+	  .val = ~0ULL, FIELD(mtrr_fixed[0]), .set = set_mtrr_fixed },
+	{ MSR_MTRRfix16K_80000, MSR_MTRRfix16K_A0000, SAVED,
+	  .feature = X86_FEATURE_MTRR, .val = ~0ULL, FIELD(mtrr_fixed[1]),
+	  .set = set_mtrr_fixed },
+	{ MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_F8000, SAVED,
+	  .feature = X86_FEATURE_MTRR, .val = ~0ULL, FIELD(mtrr_fixed[3]),
+	  .set = set_mtrr_fixed },
+	{ ONE(MSR_IA32_CR_PAT), SAVED, RW(pat) },
+	{ ONE(MSR_MTRRdefType), SAVED, .feature = X86_FEATURE_MTRR,
+	  .val = LV_MTRR_DEFTYPE_MASK, FIELD(mtrr_deftype),
+	  .set = set_mtrr_deftype },
+	{ ONE(MSR_IA32_TSC_DEADLINE), SAVED,
+	  .feature = X86_FEATURE_TSC_DEADLINE_TIMER, RW(tsc_deadline) },
+	{ LV_X2APIC_MSR, LV_X2APIC_MSR + 0xff, .feature = X86_FEATURE_X2APIC, RW(x2apic) },
+	{ ONE(MSR_KVM_WALL_CLOCK_NEW), RW(pv) },
+	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), SAVED, RW(pv) },
+	{ MSR_KVM_STEAL_TIME, MSR_KVM_PV_EOI_EN, SAVED, RW(pv) },
+	{ ONE(MSR_EFER), SAVED, RW(efer) },
+	{ ONE(MSR_STAR), SAVED, .val = ~0ULL, RW(hw) },
+	{ MSR_LSTAR, MSR_CSTAR, SAVED, .get = get_hw,
+	  .set = set_hw_address },
+	{ ONE(MSR_SYSCALL_MASK), SAVED, .val = U32_MAX, RW(hw) },
+	{ MSR_FS_BASE, MSR_KERNEL_GS_BASE, SAVED, .get = get_hw,
+	  .set = set_hw_address },
+	{ ONE(MSR_TSC_AUX), SAVED, .feature = X86_FEATURE_RDTSCP, RW(tsc_aux) },
+	{ ONE(MSR_AMD64_SYSCFG), .flags = LV_MSR_AMD, READS(0) },
+	{ ONE(MSR_K7_HWCR), .flags = LV_MSR_SAVED | LV_MSR_AMD,
+	  .val = LV_HWCR_WRITABLE, FIELD(hwcr), .set = set_hwcr },
+	{ ONE(MSR_AMD64_NB_CFG), .flags = LV_MSR_AMD, READS(0) },
+	{ ONE(MSR_AMD64_PATCH_LOADER), .flags = LV_MSR_AMD,
+	  .set = set_ignored },
+	{ ONE(MSR_K8_INT_PENDING_MSG), .flags = LV_MSR_AMD, READS(0) },
+	{ ONE(MSR_FAM10H_MMIO_CONF_BASE), .flags = LV_MSR_AMD, CONSTANT(0) },
+	{ MSR_K8_TSEG_ADDR, MSR_K8_TSEG_MASK, .flags = LV_MSR_AMD,
+	  CONSTANT(0) },
+	{ ONE(MSR_F15H_IC_CFG), .flags = LV_MSR_AMD, READS(0) },
+	{ ONE(MSR_AMD64_DC_CFG), .flags = LV_MSR_AMD, READS(0) },
+	{ ONE(MSR_AMD64_DE_CFG),
+	  .flags = LV_MSR_SAVED | LV_MSR_FEATURE | LV_MSR_AMD,
+	  .val = LV_DE_CFG_LFENCE, FIELD(de_cfg), .set = set_de_cfg },
+	{ ONE(MSR_AMD64_BU_CFG2), .flags = LV_MSR_AMD, READS(0) },
+};
+
+static const struct lv_msr *lv_msr_find(u32 msr)
+{
+	unsigned int low = 0, high = ARRAY_SIZE(lv_msr_table), mid;
+
+	while (low < high) {
+		mid = (low + high) / 2;
+		if (msr > lv_msr_table[mid].last)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == ARRAY_SIZE(lv_msr_table) || msr < lv_msr_table[low].first)
+		return NULL;
+	return &lv_msr_table[low];
+}
+
+static bool lv_msr_on_host(const struct lv_msr *m)
+{
+	return !(m->flags & (lv_host_is_amd() ? LV_MSR_INTEL : LV_MSR_AMD));
+}
+
+static bool lv_msr_listed(const struct lv_msr *m, u8 flag)
+{
+	return m->flags & flag && lv_msr_on_host(m) &&
+	       (!m->feature || lv_feature_offered(m->feature));
+}
+
+/* ---- access ---- */
+
+/**
+ * lv_msr_get - read an MSR
+ * @v: the vCPU
+ * @msr: index
+ * @val: the value
+ * @host: by ioctl
+ *
+ * Return: 0, -EINVAL: #GP, or LV_SLEEPABLE.
+ */
+int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host)
+{
+	const struct lv_msr *m = lv_msr_find(msr);
+
+	if (!m || !m->get || !lv_msr_on_host(m) ||
+	    (!host && m->feature && !lv_guest_has(v, m->feature)))
+		return -EINVAL;
+	return m->get(v, m, msr, val, host);
+}
+
+/** lv_msr_set - write an MSR; as lv_msr_get() */
+int lv_msr_set(struct lv_vcpu *v, u32 msr, u64 val, bool host)
+{
+	const struct lv_msr *m = lv_msr_find(msr);
+
+	if (!m || !m->set || !lv_msr_on_host(m) ||
+	    (!host && m->feature && !lv_guest_has(v, m->feature)))
+		return -EINVAL;
+	return m->set(v, m, msr, val, host);
+}
+
+int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	u32 msr = v->regs[LV_RCX];
+	u64 val = 0;
+	int err = lv_msr_get(v, msr, &val, false);
+
+	trace_lv_msr(v, false, msr, val, err);
+	if (err == LV_SLEEPABLE)
+		return err;
+	if (err) {
+		pr_debug_ratelimited("guest reads MSR %x\n", msr);
+		return lv_inject_gp(v);
+	}
+	lv_set_edx_eax(v, val);
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	u32 msr = v->regs[LV_RCX];
+	u64 val = lv_edx_eax(v);
+	int err = lv_msr_set(v, msr, val, false);
+
+	trace_lv_msr(v, true, msr, val, err);
+	if (err == LV_SLEEPABLE)
+		return err;
+	if (err) {
+		pr_debug_ratelimited("guest writes %llx to MSR %x\n", val, msr);
+		return lv_inject_gp(v);
+	}
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+/* ---- life ---- */
+
+int lv_msrs_init(struct lv_vcpu *v)
+{
+	v->msrs = kzalloc(sizeof(*v->msrs), GFP_KERNEL_ACCOUNT);
+	return v->msrs ? 0 : -ENOMEM;
+}
+
+void lv_msrs_free(struct lv_vcpu *v)
+{
+	kfree(v->msrs);
+}
+
+/* Values of MSRs that tell about the host. */
+static u64 lv_host_feature_msr(u32 msr)
+{
+	u64 val = 0;
+
+	switch (msr) {
+	case MSR_IA32_UCODE_REV:
+		val = boot_cpu_data.microcode;
+		return lv_host_is_amd() ? val : val << 32;
+	case MSR_IA32_ARCH_CAPABILITIES:
+		if (boot_cpu_has(X86_FEATURE_ARCH_CAPABILITIES))
+			rdmsrl(MSR_IA32_ARCH_CAPABILITIES, val);
+		return val & LV_ARCH_CAPABILITIES;
+	case MSR_AMD64_DE_CFG:
+		return boot_cpu_has(X86_FEATURE_LFENCE_RDTSC) ?
+			       LV_DE_CFG_LFENCE :
+			       0;
+	default:
+		return 0;
+	}
+}
+
+/** lv_msrs_reset - power-on values; INIT leaves all but a few alone */
+void lv_msrs_reset(struct lv_vcpu *v, bool init)
+{
+	v->misc_enable = LV_MISC_ENABLE_FIXED | MSR_IA32_MISC_ENABLE_FAST_STRING;
+	v->spec_ctrl = 0;
+	lv_pv_reset(v);
+	if (init)
+		return;
+	*v->msrs = (struct lv_msrs){
+		.apic_base = LV_APIC_DEFAULT_BASE | LV_APIC_BASE_ENABLE,
+		.hwcr = LV_HWCR_TSC_AT_P0,
+		.ucode_rev = lv_host_feature_msr(MSR_IA32_UCODE_REV),
+		.arch_capabilities =
+			lv_host_feature_msr(MSR_IA32_ARCH_CAPABILITIES),
+		.de_cfg = lv_host_feature_msr(MSR_AMD64_DE_CFG),
+	};
+	if (v->id == v->vm->boot_cpu_id)
+		v->msrs->apic_base |= LV_APIC_BASE_BSP;
+	v->pat = LV_PAT_RESET;
+	v->tsc_aux = 0;
+	lv_set_tsc_offset(v, lv_vm_tsc_offset(v->vm));
+}
+
+/* ---- ioctls ---- */
+
+static long lv_msr_list(unsigned long arg, u8 flag)
+{
+	struct kvm_msr_list __user *user = (void __user *)arg;
+	u32 room, msr, nr = 0;
+	unsigned int i;
+
+	if (get_user(room, &user->nmsrs))
+		return -EFAULT;
+	for (i = 0; i < ARRAY_SIZE(lv_msr_table); i++) {
+		const struct lv_msr *m = &lv_msr_table[i];
+
+		if (!lv_msr_listed(m, flag))
+			continue;
+		for (msr = m->first; msr <= m->last; msr++, nr++)
+			if (nr < room && put_user(msr, &user->indices[nr]))
+				return -EFAULT;
+	}
+	/* The caller learns how much room it needs even if there is too little. */
+	if (put_user(nr, &user->nmsrs))
+		return -EFAULT;
+	return nr > room ? -E2BIG : 0;
+}
+
+LV_SYS_IOCTL(ioctl_get_msr_index_list)
+{
+	return lv_msr_list(arg, LV_MSR_SAVED);
+}
+
+LV_SYS_IOCTL(ioctl_get_msr_feature_list)
+{
+	return lv_msr_list(arg, LV_MSR_FEATURE);
+}
+
+static int lv_feature_msr_get(u32 msr, u64 *val)
+{
+	const struct lv_msr *m = lv_msr_find(msr);
+
+	if (!m || !lv_msr_listed(m, LV_MSR_FEATURE))
+		return -EINVAL;
+	*val = lv_host_feature_msr(msr);
+	return 0;
+}
+
+static int lv_msr_entry(struct lv_vcpu *v, struct kvm_msr_entry *entry,
+			bool write)
+{
+	if (!v)
+		return lv_feature_msr_get(entry->index, &entry->data);
+	if (write)
+		return lv_msr_set(v, entry->index, entry->data, true);
+	return lv_msr_get(v, entry->index, &entry->data, true);
+}
+
+/* How many entries were processed before one failed; @v is NULL for features. */
+static long lv_msr_entries(struct lv_vcpu *v, unsigned long arg, bool write)
+{
+	struct kvm_msrs __user *user = (void __user *)arg;
+	struct kvm_msr_entry *entry;
+	size_t size;
+	u32 i, nr;
+	long ret;
+
+	if (get_user(nr, &user->nmsrs))
+		return -EFAULT;
+	if (nr >= LV_MAX_MSRS)
+		return -E2BIG;
+	size = nr * sizeof(*entry);
+	entry = memdup_user(user->entries, size);
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	for (i = 0; i < nr; i++)
+		if (lv_msr_entry(v, &entry[i], write))
+			break;
+	ret = i;
+	if (!write && copy_to_user(user->entries, entry, size))
+		ret = -EFAULT;
+	kfree(entry);
+	return ret;
+}
+
+static long lv_vcpu_msr_entries(struct lv_vcpu *v, unsigned long arg,
+				bool write)
+{
+	int idx = srcu_read_lock(&v->vm->mem.srcu);
+	long n = lv_msr_entries(v, arg, write);
+
+	srcu_read_unlock(&v->vm->mem.srcu, idx);
+	return n;
+}
+
+LV_SYS_IOCTL(ioctl_get_feature_msrs)
+{
+	return lv_msr_entries(NULL, arg, false);
+}
+
+LV_VCPU_IOCTL(ioctl_get_msrs)
+{
+	return lv_vcpu_msr_entries(v, arg, false);
+}
+
+LV_VCPU_IOCTL(ioctl_set_msrs)
+{
+	return lv_vcpu_msr_entries(v, arg, true);
+}

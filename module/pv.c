@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Time and the paravirtual interfaces of KVM guests: TSC, kvmclock, steal
+ * time, PV EOI, hypercalls.
+ *
+ * Where the host's TSC is stable, kvmclock is a pure function of it: all vCPUs
+ * get the same pair (TSC, time) and stay consistent without updates. Elsewhere
+ * a vCPU gets a new pair each time it comes to a CPU, and the guest is not told
+ * that its clocks agree.
+ */
+#define pr_fmt(fmt) "labvisor: " fmt
+
+#include <linux/kvm_para.h>
+#include <linux/sched/stat.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+#include <asm/pvclock-abi.h>
+#include <asm/tsc.h>
+
+#include "labvisor.h"
+
+#define LV_TSC_TOLERANCE_PPM 250
+#define LV_PV_ENABLED BIT_ULL(0)
+
+/**
+ * struct lv_clock - time of a VM
+ * @lock: protects all below; taken with interrupts off
+ * @tsc: host TSC at which
+ * @ns: the guest's kvmclock was this
+ * @tsc_offset: TSC offset of the vCPU that user space set last
+ * @mul: nanoseconds = (TSC ticks << @shift) * @mul >> 32
+ * @shift: right if negative
+ */
+struct lv_clock {
+	raw_spinlock_t lock;
+	u64 tsc;
+	u64 ns;
+	u64 tsc_offset;
+	u32 mul;
+	s8 shift;
+};
+
+/** lv_clock_stable - do the TSCs of all host CPUs agree, for all time? */
+bool lv_clock_stable(void)
+{
+	return !check_tsc_unstable();
+}
+
+/* ---- the VM's clock ---- */
+
+static void lv_clock_rate(struct lv_clock *c, u32 khz)
+{
+	u64 rate = khz;
+
+	/* Have the multiplier use all of its 32 bits. */
+	for (; rate <= NSEC_PER_MSEC; rate <<= 1)
+		c->shift++;
+	for (; rate > 2 * NSEC_PER_MSEC; rate >>= 1)
+		c->shift--;
+	c->mul = div_u64((u64)NSEC_PER_MSEC << (32 - c->shift), khz);
+}
+
+static u64 lv_clock_scale(const struct lv_clock *c, u64 ticks)
+{
+	ticks = c->shift < 0 ? ticks >> -c->shift : ticks << c->shift;
+	return mul_u64_u32_shr(ticks, c->mul, 32);
+}
+
+/* Let the clock show @ns now. The lock is held, or nobody else knows it. */
+static void lv_clock_start(struct lv_clock *c, u64 ns)
+{
+	c->tsc = rdtsc_ordered();
+	c->ns = ns;
+	/* Without a stable TSC the kernel's clock keeps the time. */
+	if (!lv_clock_stable())
+		c->ns -= ktime_get_raw_ns();
+}
+
+/* A pair of host TSC and kvmclock that holds on this CPU; the lock is held. */
+static void lv_clock_pair(const struct lv_clock *c, u64 *tsc, u64 *ns)
+{
+	*tsc = c->tsc;
+	*ns = c->ns;
+	if (!lv_clock_stable()) {
+		*tsc = rdtsc_ordered();
+		*ns += ktime_get_raw_ns();
+	}
+}
+
+static u64 lv_clock_now(struct lv_clock *c, u64 *host_tsc, u64 *realtime)
+{
+	unsigned long flags;
+	u64 tsc, ns;
+
+	raw_spin_lock_irqsave(&c->lock, flags);
+	lv_clock_pair(c, &tsc, &ns);
+	*host_tsc = rdtsc_ordered();
+	*realtime = ktime_get_real_ns();
+	raw_spin_unlock_irqrestore(&c->lock, flags);
+	return ns + lv_clock_scale(c, *host_tsc - tsc);
+}
+
+int lv_clock_init(struct lv_vm *vm)
+{
+	struct lv_clock *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+
+	if (!c)
+		return -ENOMEM;
+	raw_spin_lock_init(&c->lock);
+	lv_clock_rate(c, tsc_khz);
+	lv_clock_start(c, 0);
+	c->tsc_offset = -c->tsc;
+	vm->clock = c;
+	vm->tsc_khz = tsc_khz;
+	return 0;
+}
+
+void lv_clock_free(struct lv_vm *vm)
+{
+	kfree(vm->clock);
+}
+
+LV_VM_IOCTL(ioctl_get_clock)
+{
+	struct kvm_clock_data *out = data;
+
+	*out = (struct kvm_clock_data){
+		.flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC,
+	};
+	if (lv_clock_stable())
+		out->flags |= KVM_CLOCK_TSC_STABLE;
+	out->clock = lv_clock_now(vm->clock, &out->host_tsc, &out->realtime);
+	return 0;
+}
+
+LV_VM_IOCTL(ioctl_set_clock)
+{
+	const struct kvm_clock_data *in = data;
+	struct lv_clock *c = vm->clock;
+	u64 ns = in->clock, now;
+	unsigned long flags;
+
+	if (in->flags & ~(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME |
+			  KVM_CLOCK_HOST_TSC))
+		return -EINVAL;
+	raw_spin_lock_irqsave(&c->lock, flags);
+	now = ktime_get_real_ns();
+	/* Count the time the guest was away; a clock set back does not. */
+	if (in->flags & KVM_CLOCK_REALTIME && now > in->realtime)
+		ns += now - in->realtime;
+	lv_clock_start(c, ns);
+	raw_spin_unlock_irqrestore(&c->lock, flags);
+	lv_request_all(vm, LV_REQ_CLOCK, true);
+	return 0;
+}
+
+/* ---- TSC ---- */
+
+u64 lv_guest_tsc(struct lv_vcpu *v, u64 host_tsc)
+{
+	return host_tsc + v->tsc_offset;
+}
+
+/** lv_set_tsc_offset - move the guest's TSC, and what is derived from it */
+void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset)
+{
+	v->tsc_offset = offset;
+	lv_backend->set_tsc_offset(v, offset);
+	if (v->clock.msr)
+		lv_request(v, LV_REQ_CLOCK);
+	if (v->apic && v->apic->tsc_deadline)
+		lv_lapic_set_tsc_deadline(v->apic, v->apic->tsc_deadline);
+}
+
+void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc)
+{
+	lv_set_tsc_offset(v, tsc - rdtsc());
+}
+
+/** lv_vm_tsc_offset - the offset a new vCPU starts with */
+u64 lv_vm_tsc_offset(struct lv_vm *vm)
+{
+	return vm->clock->tsc_offset;
+}
+
+/**
+ * lv_write_tsc - user space sets a vCPU's TSC
+ * @v: the vCPU
+ * @tsc: what it shall show now
+ *
+ * It sets the vCPUs of a VM one after the other, and means them to agree: a
+ * value within a second of what the last vCPU shows is taken to be the same.
+ */
+void lv_write_tsc(struct lv_vcpu *v, u64 tsc)
+{
+	struct lv_clock *c = v->vm->clock;
+	u64 second = v->vm->tsc_khz * 1000;
+	unsigned long flags;
+	u64 offset;
+
+	raw_spin_lock_irqsave(&c->lock, flags);
+	offset = tsc - rdtsc();
+	if (offset - c->tsc_offset + second > 2 * second)
+		c->tsc_offset = offset;
+	offset = c->tsc_offset;
+	raw_spin_unlock_irqrestore(&c->lock, flags);
+	lv_set_tsc_offset(v, offset);
+}
+
+LV_VCPU_IOCTL(ioctl_get_tsc_khz)
+{
+	return v->vm->tsc_khz;
+}
+
+/* There is no scaling: only what is the host's rate anyway. */
+LV_VCPU_IOCTL(ioctl_set_tsc_khz)
+{
+	u64 khz = v->vm->tsc_khz;
+	u64 slack = div_u64(khz * LV_TSC_TOLERANCE_PPM, 1000000);
+
+	if (arg && (arg < khz - slack || arg > khz + slack))
+		return -EINVAL;
+	return 0;
+}
+
+/* ---- pages that the host writes ---- */
+
+/*
+ * Write @len bytes that begin with or contain the u32 version at @at: odd
+ * first, then the data, then even. The guest reads until both sides match.
+ */
+static int lv_write_versioned(struct lv_vcpu *v, struct lv_shared_page *page,
+			      void *data, unsigned int len, u32 *at)
+{
+	gpa_t version = page->gpa + ((void *)at - data);
+	int err;
+
+	*at = ++page->version | 1;
+	page->version = *at;
+	err = lv_gpa_write(v->vm, version, at, sizeof(*at), v->atomic);
+	if (!err) {
+		smp_wmb();
+		err = lv_gpa_write(v->vm, page->gpa, data, len, v->atomic);
+	}
+	*at = ++page->version;
+	if (!err) {
+		smp_wmb();
+		err = lv_gpa_write(v->vm, version, at, sizeof(*at), v->atomic);
+	}
+	return err;
+}
+
+/** lv_serve_clock - write the vCPU's kvmclock page; vm->mem.srcu is held */
+void lv_serve_clock(struct lv_vcpu *v)
+{
+	struct lv_clock *c = v->vm->clock;
+	struct pvclock_vcpu_time_info info = {
+		.tsc_to_system_mul = c->mul,
+		.tsc_shift = c->shift,
+	};
+	unsigned long flags;
+	u64 tsc, ns;
+
+	if (!v->clock.msr)
+		return;
+	raw_spin_lock_irqsave(&c->lock, flags);
+	lv_clock_pair(c, &tsc, &ns);
+	raw_spin_unlock_irqrestore(&c->lock, flags);
+	info.tsc_timestamp = lv_guest_tsc(v, tsc);
+	info.system_time = ns;
+	if (lv_clock_stable())
+		info.flags |= PVCLOCK_TSC_STABLE_BIT;
+	if (v->clock.armed)
+		info.flags |= PVCLOCK_GUEST_STOPPED;
+	v->clock.armed = false;
+	lv_write_versioned(v, &v->clock, &info, sizeof(info), &info.version);
+}
+
+/** lv_clock_load - the vCPU came to this CPU, whose TSC may be another one */
+void lv_clock_load(struct lv_vcpu *v)
+{
+	if (v->clock.msr && !lv_clock_stable())
+		lv_request(v, LV_REQ_CLOCK);
+}
+
+LV_VCPU_IOCTL(ioctl_kvmclock_ctrl)
+{
+	if (!v->clock.msr)
+		return -EINVAL;
+	v->clock.armed = true;
+	lv_request(v, LV_REQ_CLOCK);
+	return 0;
+}
+
+/* Wall clock time at which kvmclock was zero. */
+static int lv_write_wall_clock(struct lv_vcpu *v, gpa_t gpa)
+{
+	struct lv_shared_page page = { .gpa = gpa };
+	u64 tsc, now, zero;
+	struct pvclock_wall_clock wall = {};
+	u32 nsec;
+
+	zero = lv_clock_now(v->vm->clock, &tsc, &now);
+	wall.sec = div_u64_rem(now - zero, NSEC_PER_SEC, &nsec);
+	wall.nsec = nsec;
+	return lv_write_versioned(v, &page, &wall, sizeof(wall), &wall.version);
+}
+
+/* Time that the thread was ready to run and the host ran something else. */
+static u64 lv_thread_delay(void)
+{
+#ifdef CONFIG_SCHED_INFO
+	return current->sched_info.run_delay;
+#else
+	return 0;
+#endif
+}
+
+/** lv_serve_steal - write the vCPU's steal-time page; vm->mem.srcu is held */
+void lv_serve_steal(struct lv_vcpu *v)
+{
+	struct kvm_steal_time st = {};
+	u64 now = lv_thread_delay();
+
+	if (!v->steal.msr)
+		return;
+	/* Another thread may run the vCPU now, with a delay of its own. */
+	if (now > v->steal_base)
+		v->stat.guest_steal_ns += now - v->steal_base;
+	v->steal_base = now;
+	st.steal = v->stat.guest_steal_ns;
+	lv_write_versioned(v, &v->steal, &st, sizeof(st), &st.version);
+}
+
+/* ---- PV EOI: the guest ends an interrupt by clearing a bit ---- */
+
+/*
+ * Take the offer back, and find out if the guest used it. A page that is gone
+ * for good counts as used: nothing else would ever end the interrupt.
+ */
+static int lv_pv_eoi_settle(struct lv_vcpu *v)
+{
+	gpa_t gpa = v->pv_eoi.gpa;
+	u8 flag = 0;
+	int err;
+
+	err = lv_gpa_read(v->vm, gpa, &flag, sizeof(flag), v->atomic);
+	if (!err && flag & KVM_PV_EOI_MASK) {
+		flag = KVM_PV_EOI_DISABLED;
+		err = lv_gpa_write(v->vm, gpa, &flag, sizeof(flag), v->atomic);
+		flag = KVM_PV_EOI_ENABLED;
+	}
+	if (err == -EAGAIN)
+		return err;
+	v->pv_eoi.armed = false;
+	if (!(flag & KVM_PV_EOI_MASK))
+		lv_lapic_eoi(v->apic);
+	return 0;
+}
+
+/** lv_pv_eoi_before_entry - offer it if nobody waits for the EOI */
+void lv_pv_eoi_before_entry(struct lv_vcpu *v)
+{
+	u8 flag = KVM_PV_EOI_ENABLED;
+	int idx;
+
+	if (!v->apic || v->pv_eoi.armed || !lv_lapic_pv_eoi_safe(v->apic))
+		return;
+	idx = srcu_read_lock(&v->vm->mem.srcu);
+	v->pv_eoi.armed = !lv_gpa_write(v->vm, v->pv_eoi.gpa, &flag,
+					sizeof(flag), true);
+	srcu_read_unlock(&v->vm->mem.srcu, idx);
+}
+
+/**
+ * lv_pv_eoi_after_exit - before anything looks at the local APIC
+ * @v: the vCPU
+ *
+ * If the page was swapped out meanwhile, lv_serve_pv_eoi() reads it; until
+ * then lv_inject_events() must not take another interrupt.
+ */
+void lv_pv_eoi_after_exit(struct lv_vcpu *v)
+{
+	int idx;
+
+	if (likely(!v->pv_eoi.armed))
+		return;
+	idx = srcu_read_lock(&v->vm->mem.srcu);
+	if (lv_pv_eoi_settle(v))
+		lv_request(v, LV_REQ_PV_EOI);
+	srcu_read_unlock(&v->vm->mem.srcu, idx);
+}
+
+/** lv_serve_pv_eoi - the same where it may sleep; vm->mem.srcu is held */
+void lv_serve_pv_eoi(struct lv_vcpu *v)
+{
+	lv_pv_eoi_settle(v);
+	lv_request(v, LV_REQ_EVENT);
+}
+
+/* ---- MSRs ---- */
+
+static struct lv_shared_page *lv_pv_page(struct lv_vcpu *v, u32 msr,
+					 u64 *reserved)
+{
+	switch (msr) {
+	case MSR_KVM_SYSTEM_TIME:
+	case MSR_KVM_SYSTEM_TIME_NEW:
+		*reserved = BIT_ULL(1);
+		return &v->clock;
+	case MSR_KVM_STEAL_TIME:
+		*reserved = KVM_STEAL_RESERVED_MASK;
+		return &v->steal;
+	case MSR_KVM_PV_EOI_EN:
+		*reserved = BIT_ULL(1);
+		return &v->pv_eoi;
+	default: /* the wall clock is written once and forgotten */
+		return NULL;
+	}
+}
+
+/** lv_pv_set_msr - write a KVM MSR; as lv_msr_set() */
+int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host)
+{
+	struct lv_shared_page *page;
+	u64 reserved;
+
+	page = lv_pv_page(v, msr, &reserved);
+	if (!page) {
+		if (val && lv_write_wall_clock(v, val) == -EAGAIN)
+			return LV_SLEEPABLE;
+		return 0;
+	}
+	if (val & LV_PV_ENABLED && val & reserved)
+		return -EINVAL;
+	*page = (struct lv_shared_page){ .version = page->version };
+	if (val & LV_PV_ENABLED) {
+		page->msr = val;
+		page->gpa = val & ~LV_PV_ENABLED;
+	}
+	if (page == &v->steal)
+		v->steal_base = lv_thread_delay();
+	if (page == &v->clock || page == &v->steal)
+		lv_request(v, page == &v->clock ? LV_REQ_CLOCK : LV_REQ_STEAL);
+	return 0;
+}
+
+int lv_pv_get_msr(struct lv_vcpu *v, u32 msr, u64 *val)
+{
+	u64 reserved;
+	struct lv_shared_page *page = lv_pv_page(v, msr, &reserved);
+
+	*val = page ? page->msr : 0;
+	return 0;
+}
+
+/** lv_pv_reset - power-on and INIT: the host stops writing to the guest */
+void lv_pv_reset(struct lv_vcpu *v)
+{
+	v->clock = v->steal = v->pv_eoi = (struct lv_shared_page){};
+}
+
+/* ---- hypercalls ---- */
+
+static long lv_hc_kick(struct lv_vcpu *v, u32 apic_id)
+{
+	struct lv_vcpu *dest = lv_vcpu_by_id(v->vm, apic_id);
+
+	if (dest) {
+		WRITE_ONCE(dest->pv_unhalted, true);
+		lv_kick(dest);
+	}
+	return 0;
+}
+
+static long lv_hc_yield(struct lv_vcpu *v, u32 apic_id)
+{
+	struct lv_vcpu *dest = lv_vcpu_by_id(v->vm, apic_id);
+	struct task_struct *task = NULL;
+
+	if (!dest)
+		return 0;
+	rcu_read_lock();
+	task = get_pid_task(rcu_dereference(dest->pid), PIDTYPE_PID);
+	rcu_read_unlock();
+	if (task) {
+		yield_to(task, true);
+		put_task_struct(task);
+	}
+	return 0;
+}
+
+static long lv_hypercall(struct lv_vcpu *v, u32 nr)
+{
+	if (lv_call(cpl)(v))
+		return -KVM_EPERM;
+	switch (nr) {
+	case KVM_HC_VAPIC_POLL_IRQ:
+		return 0;
+	case KVM_HC_KICK_CPU:
+		return lv_hc_kick(v, v->regs[LV_RCX]);
+	case KVM_HC_SCHED_YIELD:
+		return lv_hc_yield(v, v->regs[LV_RBX]);
+	default:
+		return -KVM_ENOSYS;
+	}
+}
+
+int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	u32 nr = v->regs[LV_RAX];
+	long ret;
+
+	if (v->atomic && nr == KVM_HC_SCHED_YIELD)
+		return LV_SLEEPABLE;
+	ret = lv_hypercall(v, nr);
+	v->regs[LV_RAX] = lv_is_64bit(v) ? ret : (u32)ret;
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}

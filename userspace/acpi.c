@@ -135,7 +135,12 @@ struct madt_nmi {
 	u8 lint;
 } __packed;
 
-enum { MADT_LAPIC, MADT_IOAPIC, MADT_OVERRIDE, MADT_LAPIC_NMI = 4 };
+enum {
+	MADT_LAPIC,
+	MADT_IOAPIC,
+	MADT_OVERRIDE,
+	MADT_LAPIC_NMI = 4
+};
 
 #define LAPIC_ENABLED BIT(0)
 #define INTI_AS_BUS 0
@@ -148,8 +153,8 @@ _Static_assert(sizeof(struct fadt) == 276, "FADT of ACPI 6");
 
 /* Name (_S5, Package (4) { 5, 5, 0, 0 }): the sleep types of power-off. */
 static const u8 dsdt_aml[] = {
-	0x08, '_', 'S', '5', '_', /* NameOp, name */
-	0x12, 0x08, 0x04, /* PackageOp, its length, four elements */
+	0x08, '_',	     'S',  '5', '_', /* NameOp, name */
+	0x12, 0x08,	     0x04, /* PackageOp, its length, four elements */
 	0x0a, PM_SLP_TYP_S5, /* PM1a: BytePrefix, value */
 	0x0a, PM_SLP_TYP_S5, /* PM1b */
 	0x00, 0x00, /* reserved */

@@ -46,11 +46,10 @@ void boot_bare(struct vm *vm, const struct file *file, enum cpu_mode mode,
 			load = mode == MODE_16 ? BOOT_SECTOR : GPA_BIOS_END;
 		entry = load_flat(vm, file, load);
 	}
-	note("entry at %#llx, %d-bit", (unsigned long long)entry,
-	     8 << mode);
+	note("entry at %#llx, %d-bit", (unsigned long long)entry, 8 << mode);
 	if (mode == MODE_16 && entry > UINT16_MAX)
-		die(EXIT_USAGE, "%s: %#llx is out of reach in real mode", file->path,
-		    (unsigned long long)entry);
+		die(EXIT_USAGE, "%s: %#llx is out of reach in real mode",
+		    file->path, (unsigned long long)entry);
 	if (mode == MODE_16)
 		vcpu_enter_real(&vm->vcpus[0], entry);
 	else if (mode == MODE_32)

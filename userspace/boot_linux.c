@@ -37,9 +37,8 @@ struct kernel {
 	u32 cmdline_max;
 };
 
-static void __attribute__((noreturn)) too_little_memory(const struct vm *vm,
-							const char *path,
-							u64 end)
+static void __attribute__((noreturn))
+too_little_memory(const struct vm *vm, const char *path, u64 end)
 {
 	die(EXIT_HOST,
 	    "%s: %llu MiB of memory are too little, it needs at least --memory %lluM",

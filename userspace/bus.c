@@ -56,8 +56,8 @@ u64 bus_read(const struct bus *bus, u64 addr, unsigned int size)
 	u64 low;
 
 	if (r)
-		return r->read ? r->read(r->opaque, addr - r->base, size) :
-				 UINT64_MAX;
+		return r->read ? r->read(r->opaque, addr - r->base, size)
+			       : UINT64_MAX;
 	if (size == 1)
 		return 0xff;
 	low = bus_read(bus, addr, half) & (UINT64_MAX >> (64 - 8 * half));

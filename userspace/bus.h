@@ -58,11 +58,10 @@ struct device {
  * Put a device into every VM. The linker collects the entries; ranges may not
  * overlap, so the order of initialisation does not matter.
  */
-#define DEVICE(id, init_fn)                                                 \
-	static const struct device id##_device                              \
-		__attribute__((used, section("lv_devices"), aligned(8))) = { \
-			.name = #id, .init = init_fn                        \
-		}
+#define DEVICE(id, init_fn)                                 \
+	static const struct device id##_device              \
+		__attribute__((used, section("lv_devices"), \
+			       aligned(8))) = { .name = #id, .init = init_fn }
 
 void devices_init(struct vm *vm);
 

@@ -42,8 +42,8 @@ const char *bzimage_parse(const u8 *data, size_t size, struct bzimage *image)
 	image->header_end = 0x202 + (hdr.jump >> 8);
 	if (image->header_end > start + sizeof(hdr))
 		image->header_end = start + sizeof(hdr);
-	image->load = hdr.relocatable_kernel ? hdr.pref_address :
-					       hdr.code32_start;
+	image->load = hdr.relocatable_kernel ? hdr.pref_address
+					     : hdr.code32_start;
 	if (image->load < GPA_BIOS_END || image->load >= GPA_HOLE)
 		return "it wants to be loaded outside the first 3 GiB";
 	image->init_size = hdr.init_size;

@@ -69,6 +69,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 				   arg);
 		exec->path = arg;
 		break;
+	case ARGP_KEY_SUCCESS:
+		/* It takes a local APIC to hold the other CPUs back. */
+		if (!exec->cfg.irqchip && exec->cfg.cpus > 1)
+			argp_error(state, "--no-irqchip allows only one CPU");
+		break;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which FILE?");
 		break;
@@ -88,11 +93,10 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "FILE",
 	.children = children,
-	.doc =
-		"Run a bare-metal guest: a flat binary or an ELF executable."
-		"\v" KEYS_HELP "\n\n" STATUS_HELP "\n\n"
-		"A byte written to port 0xe9, or sent by the serial port at 0x3f8, is "
-		"printed. --debug-exit is always on.",
+	.doc = "Run a bare-metal guest: a flat binary or an ELF executable."
+	       "\v" KEYS_HELP "\n\n" STATUS_HELP "\n\n"
+	       "A byte written to port 0xe9, or sent by the serial port at 0x3f8, is "
+	       "printed. --debug-exit is always on.",
 };
 
 /** cmd_exec() - the command 'exec'; returns the exit status. */

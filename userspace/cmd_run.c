@@ -12,7 +12,9 @@
 /* A guest that panics shall end, not hang: panic=-1 resets at once. */
 #define DEFAULT_CMDLINE "console=ttyS0 panic=-1"
 
-enum { OPT_CMD = 0x200 };
+enum {
+	OPT_CMD = 0x200
+};
 
 static const struct argp_option options[] = {
 	{ "initrd", 'i', "FILE", 0, "Initial RAM disk", 0 },
@@ -74,13 +76,12 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "KERNEL",
 	.children = children,
-	.doc =
-		"Boot Linux: a bzImage, or an uncompressed vmlinux, for x86-64."
-		"\v" KEYS_HELP "\n\n" STATUS_HELP "\n\n"
-		"With --cmd, the kernel's command line begins with lv.cmd=\"COMMAND\", and "
-		"the byte that the guest writes to port 0xf4 is the exit status. The "
-		"initrd's init has to do both: take the command from /proc/cmdline, run it, "
-		"and write its status to the port with guest-exit or to byte 244 of /dev/port.",
+	.doc = "Boot Linux: a bzImage, or an uncompressed vmlinux, for x86-64."
+	       "\v" KEYS_HELP "\n\n" STATUS_HELP "\n\n"
+	       "With --cmd, the kernel's command line begins with lv.cmd=\"COMMAND\", and "
+	       "the byte that the guest writes to port 0xf4 is the exit status. The "
+	       "initrd's init has to do both: take the command from /proc/cmdline, run it, "
+	       "and write its status to the port with guest-exit or to byte 244 of /dev/port.",
 };
 
 /* The kernel strips the quotes for its own use, and knows no escapes. */
@@ -102,9 +103,9 @@ static char *make_cmdline(const struct run *run)
 /** cmd_run() - the command 'run'; returns the exit status. */
 int cmd_run(int argc, char **argv)
 {
-	struct run run = { .cfg = { .cpus = 1,
-				    .memory = DEFAULT_MEMORY,
-				    .irqchip = true } };
+	struct run run = {
+		.cfg = { .cpus = 1, .memory = DEFAULT_MEMORY, .irqchip = true }
+	};
 	struct file kernel, initrd;
 	static struct vm vm;
 	char *cmdline;

@@ -12,6 +12,9 @@
 
 #define MAX_ENTRIES 256
 
+/* CPUID.0, the beginning of "AuthenticAMD" and "HygonGenuine" */
+#define EBX_AMD 0x68747541
+#define EBX_HYGON 0x6f677948
 /* CPUID.1 */
 #define ECX_X2APIC BIT(21)
 #define ECX_TSC_DEADLINE BIT(24)
@@ -86,32 +89,45 @@ static void fix_topology(const struct vcpu *vcpu, struct kvm_cpuid_entry2 *e)
 	}
 }
 
-static void fix_entry(const struct vcpu *vcpu, struct kvm_cpuid_entry2 *e)
+/* AMD's older leaves of the same purpose, reserved on Intel. */
+static void fix_amd(const struct vcpu *vcpu, struct kvm_cpuid_entry2 *e)
 {
 	unsigned int cpus = vcpu->vm->cfg.cpus;
 
 	switch (e->function) {
-	case 0x1:
-		fix_features(vcpu, e);
-		break;
-	case 0x4:
-	case 0x8000001d:
-		fix_cache(vcpu, e);
-		break;
 	case 0x80000001:
-		/* On Intel this bit is reserved and stays as it is. */
-		if (cpus == 1)
-			e->ecx &= ~ECX_CMP_LEGACY;
+		e->ecx &= ~ECX_CMP_LEGACY;
+		if (cpus > 1)
+			e->ecx |= ECX_CMP_LEGACY;
 		break;
 	case 0x80000008:
 		set_field(&e->ecx, 0, 8, cpus - 1);
 		set_field(&e->ecx, 12, 4, bits_for(cpus));
+		break;
+	case 0x8000001d:
+		fix_cache(vcpu, e);
 		break;
 	case 0x8000001e:
 		e->eax = vcpu->id;
 		e->ebx = vcpu->id; /* core ID, one thread per core */
 		e->ecx = 0; /* node 0 of one */
 		break;
+	}
+}
+
+static void fix_entry(const struct vcpu *vcpu, struct kvm_cpuid_entry2 *e,
+		      bool amd)
+{
+	switch (e->function) {
+	case 0x1:
+		fix_features(vcpu, e);
+		break;
+	case 0x4:
+		fix_cache(vcpu, e);
+		break;
+	default:
+		if (amd)
+			fix_amd(vcpu, e);
 	}
 }
 
@@ -138,10 +154,22 @@ static void replace_topology(const struct vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 	cpuid->nent = kept;
 }
 
+static bool is_amd(const struct kvm_cpuid2 *cpuid)
+{
+	u32 i;
+
+	for (i = 0; i < cpuid->nent; i++)
+		if (cpuid->entries[i].function == 0)
+			return cpuid->entries[i].ebx == EBX_AMD ||
+			       cpuid->entries[i].ebx == EBX_HYGON;
+	return false;
+}
+
 /** vcpu_set_cpuid() - tell the kernel what CPUID returns on this vCPU. */
 void vcpu_set_cpuid(struct vcpu *vcpu)
 {
 	struct kvm_cpuid2 *cpuid;
+	bool amd;
 	u32 i;
 
 	cpuid = xzalloc(sizeof(*cpuid) +
@@ -149,8 +177,9 @@ void vcpu_set_cpuid(struct vcpu *vcpu)
 	cpuid->nent = MAX_ENTRIES;
 	kvm_enable(vcpu->vm, vcpu->vm->sys_fd, KVM_GET_SUPPORTED_CPUID, cpuid,
 		   "KVM_GET_SUPPORTED_CPUID");
+	amd = is_amd(cpuid);
 	for (i = 0; i < cpuid->nent; i++)
-		fix_entry(vcpu, &cpuid->entries[i]);
+		fix_entry(vcpu, &cpuid->entries[i], amd);
 	replace_topology(vcpu, cpuid, 0xb);
 	replace_topology(vcpu, cpuid, 0x1f);
 	vcpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid, "KVM_SET_CPUID2");

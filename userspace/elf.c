@@ -6,7 +6,18 @@
 #include "boot.h"
 #include "vm.h"
 
-/* A program header of either class, reduced to what loading it takes. */
+/* An ELF header of either class, reduced to what loading it takes. */
+struct header {
+	bool is_64;
+	u16 type;
+	u16 machine;
+	u64 entry;
+	u64 phoff;
+	u16 phnum;
+	u16 phentsize;
+};
+
+/* A program header, likewise. */
 struct segment {
 	u64 offset;
 	u64 paddr;
@@ -22,8 +33,8 @@ bool elf_detect(const struct file *file)
 	return file->size >= SELFMAG && !memcmp(file->data, ELFMAG, SELFMAG);
 }
 
-static void __attribute__((noreturn)) bad_elf(const struct file *file,
-					      const char *why)
+static void __attribute__((noreturn))
+bad_elf(const struct file *file, const char *why)
 {
 	die(EXIT_HOST, "%s: cannot load this ELF file: %s", file->path, why);
 }
@@ -35,12 +46,30 @@ static const void *range(const struct file *file, u64 off, u64 size)
 	return file->data + off;
 }
 
-static struct segment read_segment(const struct file *file, bool is_64, u64 off)
+static struct header read_header(const struct file *file)
 {
+	Elf64_Ehdr e64;
+	Elf32_Ehdr e;
+
+	memcpy(&e64, range(file, 0, sizeof(e64)), sizeof(e64));
+	if (e64.e_ident[EI_CLASS] == ELFCLASS64)
+		return (struct header){ true,		e64.e_type,
+					e64.e_machine,	e64.e_entry,
+					e64.e_phoff,	e64.e_phnum,
+					e64.e_phentsize };
+	memcpy(&e, file->data, sizeof(e));
+	return (struct header){ false,	   e.e_type,  e.e_machine,  e.e_entry,
+				e.e_phoff, e.e_phnum, e.e_phentsize };
+}
+
+static struct segment read_segment(const struct file *file,
+				   const struct header *h, u32 index)
+{
+	u64 off = h->phoff + (u64)index * h->phentsize;
 	Elf64_Phdr p64;
 	Elf32_Phdr p;
 
-	if (is_64) {
+	if (h->is_64) {
 		memcpy(&p64, range(file, off, sizeof(p64)), sizeof(p64));
 		return (struct segment){ p64.p_offset, p64.p_paddr,
 					 p64.p_vaddr,  p64.p_filesz,
@@ -68,58 +97,38 @@ static void load_segment(struct vm *vm, const struct file *file,
 	memset(dst + s->filesz, 0, s->memsz - s->filesz);
 }
 
-/* The entry point is virtual when it lies in a segment's virtual range. */
-static u64 physical(const struct segment *s, u64 entry)
+/* Let @image cover the segment. A virtual entry point becomes physical. */
+static void add_segment(struct elf_image *image, const struct segment *s,
+			u64 entry)
 {
 	if (entry >= s->vaddr && entry - s->vaddr < s->memsz)
-		return entry - s->vaddr + s->paddr;
-	return entry;
+		image->entry = entry - s->vaddr + s->paddr;
+	if (s->paddr + s->memsz > image->end)
+		image->end = s->paddr + s->memsz;
+	if (s->vaddr > image->vaddr)
+		image->vaddr = s->vaddr;
 }
 
 /** elf_load() - copy all segments into guest memory, or die. */
 struct elf_image elf_load(struct vm *vm, const struct file *file)
 {
-	struct elf_image image = { 0 };
-	u64 phoff, entry, machine, type;
-	u32 phnum, phentsize, i;
-	bool found = false;
+	struct header h = read_header(file);
+	struct elf_image image = { .is_64 = h.is_64, .entry = h.entry };
+	u32 i;
 
-	range(file, 0, sizeof(Elf64_Ehdr));
-	image.is_64 = file->data[EI_CLASS] == ELFCLASS64;
-	if (image.is_64) {
-		const Elf64_Ehdr *e = (const void *)file->data;
-
-		type = e->e_type, machine = e->e_machine, entry = e->e_entry;
-		phoff = e->e_phoff, phnum = e->e_phnum;
-		phentsize = e->e_phentsize;
-	} else {
-		const Elf32_Ehdr *e = (const void *)file->data;
-
-		type = e->e_type, machine = e->e_machine, entry = e->e_entry;
-		phoff = e->e_phoff, phnum = e->e_phnum;
-		phentsize = e->e_phentsize;
-	}
-	if (machine != (image.is_64 ? EM_X86_64 : EM_386))
+	if (h.machine != (h.is_64 ? EM_X86_64 : EM_386))
 		bad_elf(file, "it is for another kind of processor");
-	if (type != ET_EXEC)
+	if (h.type != ET_EXEC)
 		bad_elf(file, "it is not an executable with fixed addresses");
-	image.entry = entry;
-	for (i = 0; i < phnum; i++) {
-		struct segment s = read_segment(file, image.is_64,
-						phoff + (u64)i * phentsize);
+	for (i = 0; i < h.phnum; i++) {
+		struct segment s = read_segment(file, &h, i);
 
 		if (!s.load || !s.memsz)
 			continue;
 		load_segment(vm, file, &s);
-		if (physical(&s, entry) != entry)
-			image.entry = physical(&s, entry);
-		if (s.paddr + s.memsz > image.end)
-			image.end = s.paddr + s.memsz;
-		if (s.vaddr > image.vaddr)
-			image.vaddr = s.vaddr;
-		found = true;
+		add_segment(&image, &s, h.entry);
 	}
-	if (!found)
+	if (!image.end)
 		bad_elf(file, "it has no segments to load");
 	return image;
 }

@@ -5,8 +5,10 @@
 static const char *const suberrors[] = {
 	[KVM_INTERNAL_ERROR_EMULATION] = "it cannot emulate an instruction",
 	[KVM_INTERNAL_ERROR_SIMUL_EX] = "exceptions occurred simultaneously",
-	[KVM_INTERNAL_ERROR_DELIVERY_EV] = "an exit occurred during event delivery",
-	[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "the exit reason is unknown",
+	[KVM_INTERNAL_ERROR_DELIVERY_EV] =
+		"an exit occurred during event delivery",
+	[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] =
+		"the exit reason is unknown",
 };
 
 static void describe_internal(const struct kvm_run *run, char *buf, size_t size)
@@ -33,10 +35,11 @@ void vcpu_failure(const struct kvm_run *run, char *buf, size_t size)
 		describe_internal(run, buf, size);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		snprintf(buf, size,
-			 "the processor refused to enter the guest, reason %#llx, on host CPU %u",
-			 run->fail_entry.hardware_entry_failure_reason,
-			 run->fail_entry.cpu);
+		snprintf(
+			buf, size,
+			"the processor refused to enter the guest, reason %#llx, on host CPU %u",
+			run->fail_entry.hardware_entry_failure_reason,
+			run->fail_entry.cpu);
 		break;
 	case KVM_EXIT_UNKNOWN:
 		snprintf(buf, size, "unknown hardware exit reason %#llx",

@@ -62,8 +62,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-	{ "verbose", 'v', NULL, 0, "Tell what is done", 0 },
-	{ 0 }
+	{ "verbose", 'v', NULL, 0, "Tell what is done", 0 }, { 0 }
 };
 
 static const struct argp argp = {

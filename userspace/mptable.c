@@ -82,8 +82,19 @@ struct mp_interrupt {
 	u8 pin;
 } __packed;
 
-enum { MP_CPU, MP_BUS, MP_IOAPIC, MP_IOAPIC_IRQ, MP_LAPIC_IRQ };
-enum { KIND_INT, KIND_NMI, KIND_SMI, KIND_EXTINT };
+enum {
+	MP_CPU,
+	MP_BUS,
+	MP_IOAPIC,
+	MP_IOAPIC_IRQ,
+	MP_LAPIC_IRQ
+};
+enum {
+	KIND_INT,
+	KIND_NMI,
+	KIND_SMI,
+	KIND_EXTINT
+};
 
 _Static_assert(sizeof(struct mp_pointer) == 16, "floating pointer");
 _Static_assert(sizeof(struct mp_header) == 44, "configuration table header");

@@ -70,8 +70,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		cfg->device = arg;
 		break;
 	case 'c':
-		cfg->cpus = parse_number(arg, 1, MAX_CPUS,
-					 "a number of vCPUs");
+		cfg->cpus = parse_number(arg, 1, MAX_CPUS, "a number of vCPUs");
 		break;
 	case 'm':
 		cfg->memory = parse_size(arg);

@@ -204,9 +204,8 @@ static void dump_segment(const char *name, const struct kvm_segment *s,
 static void dump_gprs(const struct kvm_regs *regs, FILE *out)
 {
 	static const char *const names[] = {
-		"rax", "rbx", "rcx", "rdx", "rsi", "rdi",
-		"rsp", "rbp", "r8 ", "r9 ", "r10", "r11",
-		"r12", "r13", "r14", "r15", "rip", "rfl",
+		"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp", "r8 ",
+		"r9 ", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rfl",
 	};
 	const __u64 *values = &regs->rax; /* in the order of @names */
 	size_t i;

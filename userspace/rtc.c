@@ -68,16 +68,15 @@ static struct rtc {
 
 static u8 encode(const struct rtc *r, unsigned int value)
 {
-	return r->cmos[REG_B] & B_BINARY ? value :
-					   value / 10 << 4 | value % 10;
+	return r->cmos[REG_B] & B_BINARY ? value : value / 10 << 4 | value % 10;
 }
 
 static unsigned int decode(const struct rtc *r, unsigned int reg)
 {
 	u8 value = r->cmos[reg];
 
-	return r->cmos[REG_B] & B_BINARY ? value :
-					   (value >> 4) * 10 + (value & 0x0f);
+	return r->cmos[REG_B] & B_BINARY ? value
+					 : (value >> 4) * 10 + (value & 0x0f);
 }
 
 static void load_time(struct rtc *r)
@@ -284,8 +283,8 @@ static void rtc_init(struct vm *vm)
 		     KIB(64));
 	store_memory(&r->cmos[MEMORY_ABOVE_4G], 3, GPA_HIGH, ram_high_end(vm),
 		     KIB(64));
-	r->timer_fd = timerfd_create(CLOCK_REALTIME,
-				     TFD_CLOEXEC | TFD_NONBLOCK);
+	r->timer_fd =
+		timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (r->timer_fd < 0)
 		die(EXIT_HOST, "cannot make a timer: %s", strerror(errno));
 	loop_add(&vm->loop, &(struct loop_source){ .fd = r->timer_fd,

@@ -70,8 +70,8 @@ static u8 pending_iir(const struct serial *s)
 	if ((s->ier & UART_IER_RLSI) && s->overrun)
 		return UART_IIR_RLSI;
 	if ((s->ier & UART_IER_RDI) && s->count)
-		return s->count < fifo_trigger(s) ? UART_IIR_RX_TIMEOUT :
-						    UART_IIR_RDI;
+		return s->count < fifo_trigger(s) ? UART_IIR_RX_TIMEOUT
+						  : UART_IIR_RDI;
 	if ((s->ier & UART_IER_THRI) && s->thri)
 		return UART_IIR_THRI;
 	return UART_IIR_NO_INT;

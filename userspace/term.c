@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -31,6 +33,7 @@
  * @loop: the main thread's; constant once it runs
  * @saved: the terminal's settings before term_raw()
  * @raw: whether @saved has to be put back
+ * @midline: the guest's output did not end a line
  */
 static struct term {
 	pthread_mutex_t lock;
@@ -45,6 +48,7 @@ static struct term {
 	struct loop *loop;
 	struct termios saved;
 	volatile sig_atomic_t raw;
+	atomic_bool midline;
 } term = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /** term_restore() - give the terminal back as it was; async-signal-safe. */
@@ -196,18 +200,27 @@ void term_put(struct vm *vm, u8 byte)
 		{ .fd = vm->stop_fd, .events = POLLIN },
 	};
 
+	term.midline = byte != '\n';
 	for (;;) {
-		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
-			break;
-		if (fds[1].revents)
-			return;
-		if (fds[0].revents && write(STDOUT_FILENO, &byte, 1) == 1)
-			return;
+		if (poll(fds, ARRAY_SIZE(fds), -1) > 0) {
+			if (fds[1].revents)
+				return;
+			if (write(STDOUT_FILENO, &byte, 1) == 1)
+				return;
+		}
 		if (errno != EINTR && errno != EAGAIN)
 			break;
 	}
 	vm_stop(vm, EXIT_HOST, "cannot show the guest's output: %s",
 		strerror(errno));
+}
+
+/** term_finish() - restore the terminal for good, the cursor on a new line. */
+void term_finish(void)
+{
+	if (term.raw && term.midline)
+		fputc('\n', stderr);
+	term_restore();
 }
 
 /** term_start() - connect the terminal to the VM's event loop. */

@@ -10,5 +10,6 @@ int term_get(void);
 void term_put(struct vm *vm, u8 byte);
 void term_raw(void);
 void term_restore(void);
+void term_finish(void);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A VM: put it together, run it, take it apart. */
+/* A VM: put it together and run it; the kernel takes it apart at our exit. */
 #include <errno.h>
 #include <linux/kvm.h>
 #include <signal.h>
@@ -45,8 +45,8 @@ static void set_gsi_routing(struct vm *vm)
 		e = &table->entries[table->nr++];
 		e->gsi = gsi;
 		e->type = KVM_IRQ_ROUTING_IRQCHIP;
-		e->u.irqchip.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER :
-						 KVM_IRQCHIP_PIC_SLAVE;
+		e->u.irqchip.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER
+					       : KVM_IRQCHIP_PIC_SLAVE;
 		e->u.irqchip.pin = gsi % 8;
 	}
 	kvm_enable(vm, vm->fd, KVM_SET_GSI_ROUTING, table,
@@ -198,7 +198,7 @@ int vm_run(struct vm *vm)
 		loop_once(&vm->loop);
 	for (i = 0; i < vm->cfg.cpus; i++)
 		vcpu_join(&vm->vcpus[i]);
-	term_restore();
+	term_finish();
 	if (vm->cfg.dump_regs)
 		for (i = 0; i < vm->cfg.cpus; i++)
 			vcpu_dump(&vm->vcpus[i], stderr);

@@ -89,8 +89,7 @@ static inline bool vm_stopped(struct vm *vm)
 
 void vm_create(struct vm *vm, const struct vm_config *cfg);
 int vm_run(struct vm *vm);
-void vm_stop(struct vm *vm, int status, const char *fmt, ...)
-	__printf(3, 4);
+void vm_stop(struct vm *vm, int status, const char *fmt, ...) __printf(3, 4);
 void vm_set_irq(struct vm *vm, unsigned int irq, bool level);
 
 void kvm_open(struct vm *vm);

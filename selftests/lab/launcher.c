@@ -191,11 +191,10 @@ static void write_file(const char *path, const void *data, size_t size)
 	close(fd);
 }
 
-#define WRITE_CODE(self, name) \
-	write_file((self)->code, name, name##_end - name)
+#define WRITE_CODE(self, name) write_file((self)->code, name, name##_end - name)
 
-static void __attribute__((noreturn)) exec_launcher(Launcher *self, int in,
-						    int out, char **argv)
+static void __attribute__((noreturn))
+exec_launcher(Launcher *self, int in, int out, char **argv)
 {
 	dup2(in, 0);
 	dup2(out, 1);
@@ -249,8 +248,8 @@ static int wait_for_end(Launcher *self)
 		die("waitpid: %s", strerror(errno));
 	n = pread(self->err, self->said, sizeof(self->said) - 1, 0);
 	self->said[n < 0 ? 0 : n] = 0;
-	return WIFEXITED(status) ? WEXITSTATUS(status) :
-				   1000 + WTERMSIG(status);
+	return WIFEXITED(status) ? WEXITSTATUS(status)
+				 : 1000 + WTERMSIG(status);
 }
 
 static int run(Launcher *self, char **argv)
@@ -292,11 +291,11 @@ static bool terminal_raw(const Launcher *self)
 
 /* How the guest ended is the exit status. */
 
-#define EXPECT_END(status, code, ...)                           \
-	do {                                                    \
-		WRITE_CODE(self, code);                         \
+#define EXPECT_END(status, code, ...)                                   \
+	do {                                                            \
+		WRITE_CODE(self, code);                                 \
 		EXPECT_EQ(status, run(self, EXEC(self, ##__VA_ARGS__))) \
-			TH_LOG("%s", self->said);               \
+		TH_LOG("%s", self->said);                               \
 	} while (0)
 
 TEST_F(launcher, debug_exit_gives_its_status)
@@ -359,8 +358,7 @@ TEST_F(launcher, prints_registers)
 
 /* The terminal. */
 
-static void start_and_see_raw(struct __test_metadata *_metadata,
-			      Launcher *self)
+static void start_and_see_raw(struct __test_metadata *_metadata, Launcher *self)
 {
 	start_on_terminal(self, EXEC(self));
 	expect_ready(self);
@@ -555,7 +553,8 @@ TEST_F(launcher, refuses_with_a_reason)
 		{ 2, "hugetlb", ARGV("exec", "--hugepages", "big", code) },
 		{ 2, "quotes", ARGV("run", "--cmd", "echo \"\"", code) },
 		{ 1, "No such file", ARGV("run", "/nowhere") },
-		{ 1, "No such file", ARGV("run", "--initrd", "/nowhere", code) },
+		{ 1, "No such file",
+		  ARGV("run", "--initrd", "/nowhere", code) },
 		{ 1, "not a regular file", ARGV("run", "/tmp") },
 		{ 1, "empty", ARGV("run", "/proc/version") },
 		{ 1, "0xaa55", ARGV("run", code) },
@@ -569,10 +568,9 @@ TEST_F(launcher, refuses_with_a_reason)
 		ASSERT_EQ(0, ftruncate(self->err, 0));
 		ASSERT_EQ(0, lseek(self->err, 0, SEEK_SET));
 		EXPECT_EQ(cases[i].status, run(self, cases[i].argv))
-			TH_LOG("case %zu", i);
+		TH_LOG("case %zu", i);
 		EXPECT_NE(NULL, strstr(self->said, cases[i].reason))
-			TH_LOG("case %zu, %s: %s", i, cases[i].reason,
-			       self->said);
+		TH_LOG("case %zu, %s: %s", i, cases[i].reason, self->said);
 	}
 }
 
@@ -593,7 +591,7 @@ TEST_F(launcher, tells_who_lacks_permission_what_to_do)
 	}
 	EXPECT_EQ(1, wait_for_end(self));
 	EXPECT_NE(NULL, strstr(self->said, "permission denied"))
-		TH_LOG("%s", self->said);
+	TH_LOG("%s", self->said);
 	EXPECT_NE(NULL, strstr(self->said, "udev"));
 	ASSERT_EQ(0, chmod(device, st.st_mode & 07777));
 }

@@ -52,26 +52,25 @@ static void test_good(void)
 	is(image.load, 0x100000, "goes there");
 	hdr->jump = 0xffeb;
 	ok(!bzimage_parse(file, SIZE, &image), "a header of the future");
-	is(image.header_end,
-	   offsetof(struct boot_params, hdr) + sizeof(*hdr),
+	is(image.header_end, offsetof(struct boot_params, hdr) + sizeof(*hdr),
 	   "is cut to what we know");
 	free(file);
 }
 
 /* Break one thing in a good header. */
-#define REFUSE(reason, statement)                                           \
-	do {                                                                \
-		struct setup_header *hdr;                                   \
-		u8 *file = good_file(&hdr);                                 \
-		size_t size = SIZE;                                         \
-		struct bzimage image;                                       \
-		const char *why;                                            \
-                                                                            \
-		statement;                                                  \
-		why = bzimage_parse(file, size, &image);                    \
-		ok(why && strstr(why, reason), "refused: %s", why ?: "no"); \
-		(void)hdr;                                                  \
-		free(file);                                                 \
+#define REFUSE(reason, statement)                                          \
+	do {                                                               \
+		struct setup_header *hdr;                                  \
+		u8 *file = good_file(&hdr);                                \
+		size_t size = SIZE;                                        \
+		struct bzimage image;                                      \
+		const char *why;                                           \
+                                                                           \
+		statement;                                                 \
+		why = bzimage_parse(file, size, &image);                   \
+		ok(why &&strstr(why, reason), "refused: %s", why ?: "no"); \
+		(void)hdr;                                                 \
+		free(file);                                                \
 	} while (0)
 
 int main(void)

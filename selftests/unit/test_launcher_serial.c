@@ -72,8 +72,8 @@ static void type(const char *text)
 /* As a driver leaves it that uses interrupts. */
 static void open_port(u8 ier)
 {
-	out(UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR |
-			      UART_FCR_TRIGGER_8);
+	out(UART_FCR,
+	    UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR | UART_FCR_TRIGGER_8);
 	out(UART_LCR, UART_LCR_WLEN8);
 	out(UART_IER, ier);
 	out(UART_MCR, UART_MCR_DTR | UART_MCR_RTS | UART_MCR_OUT2);
@@ -93,9 +93,9 @@ static void test_identification(void)
 	is(in(UART_LSR), UART_LSR_TEMT | UART_LSR_THRE, "transmitter is empty");
 	is(in(UART_IIR), UART_IIR_NO_INT, "nothing is pending after reset");
 	out(UART_FCR, UART_FCR_ENABLE_FIFO);
-	is(in(UART_IIR) & 0xc0, 0xc0, "IIR shows the FIFO");
+	is(in(UART_IIR)&0xc0, 0xc0, "IIR shows the FIFO");
 	out(UART_FCR, 0);
-	is(in(UART_IIR) & 0xc0, 0, "IIR shows no FIFO");
+	is(in(UART_IIR)&0xc0, 0, "IIR shows no FIFO");
 	out(UART_SCR, 0x5a);
 	is(in(UART_SCR), 0x5a, "scratch register");
 	out(UART_IER, 0xff);
@@ -120,13 +120,13 @@ static void test_divisor_latch(void)
 static void test_loopback(void)
 {
 	out(UART_MCR, UART_MCR_LOOP | UART_MCR_OUT2 | UART_MCR_RTS);
-	is(in(UART_MSR) & 0xf0, UART_MSR_DCD | UART_MSR_CTS,
+	is(in(UART_MSR)&0xf0, UART_MSR_DCD | UART_MSR_CTS,
 	   "loopback of the modem lines");
 	out(UART_TX, 'l');
-	is(in(UART_LSR) & UART_LSR_DR, UART_LSR_DR, "loopback of data");
+	is(in(UART_LSR)&UART_LSR_DR, UART_LSR_DR, "loopback of data");
 	out(UART_TX, 'm');
-	is(in(UART_LSR) & UART_LSR_OE, UART_LSR_OE, "no FIFO: overrun");
-	is(in(UART_LSR) & UART_LSR_OE, 0, "reading LSR clears it");
+	is(in(UART_LSR)&UART_LSR_OE, UART_LSR_OE, "no FIFO: overrun");
+	is(in(UART_LSR)&UART_LSR_OE, 0, "reading LSR clears it");
 	is(in(UART_RX), 'l', "the first byte is kept");
 	is(shown_len, 0, "nothing leaves in loopback");
 	out(UART_MCR, 0);
@@ -135,12 +135,12 @@ static void test_loopback(void)
 static void test_flow_control(void)
 {
 	type("ab");
-	is(in(UART_LSR) & UART_LSR_DR, 0, "without RTS nothing arrives");
+	is(in(UART_LSR)&UART_LSR_DR, 0, "without RTS nothing arrives");
 	out(UART_MCR, UART_MCR_RTS);
-	is(in(UART_LSR) & UART_LSR_DR, UART_LSR_DR, "RTS lets it in");
+	is(in(UART_LSR)&UART_LSR_DR, UART_LSR_DR, "RTS lets it in");
 	is(in(UART_RX), 'a', "first byte");
 	is(in(UART_RX), 'b', "second byte");
-	is(in(UART_LSR) & UART_LSR_DR, 0, "and no more");
+	is(in(UART_LSR)&UART_LSR_DR, 0, "and no more");
 	close_port();
 }
 
@@ -152,16 +152,16 @@ static void test_receive_fifo(void)
 	open_port(UART_IER_RDI);
 	type("0123456789ABCDEFGHIJ");
 	is(typed_at, 16, "the FIFO holds 16 bytes");
-	is(in(UART_IIR) & 0x0f, UART_IIR_RDI, "full: data available");
-	while (in(UART_LSR) & UART_LSR_DR)
+	is(in(UART_IIR)&0x0f, UART_IIR_RDI, "full: data available");
+	while (in(UART_LSR)&UART_LSR_DR)
 		got[n++] = in(UART_RX);
 	ok(!strcmp(got, "0123456789ABCDEFGHIJ"), "in order: %s", got);
-	is(in(UART_LSR) & UART_LSR_OE, 0, "and without loss");
+	is(in(UART_LSR)&UART_LSR_OE, 0, "and without loss");
 	type("x");
-	is(in(UART_IIR) & 0x0f, UART_IIR_RX_TIMEOUT,
+	is(in(UART_IIR)&0x0f, UART_IIR_RX_TIMEOUT,
 	   "below the trigger level: time-out");
 	out(UART_FCR, UART_FCR_ENABLE_FIFO | UART_FCR_CLEAR_RCVR);
-	is(in(UART_LSR) & UART_LSR_DR, 0, "FCR clears the FIFO");
+	is(in(UART_LSR)&UART_LSR_DR, 0, "FCR clears the FIFO");
 	close_port();
 }
 
@@ -188,9 +188,9 @@ static void test_transmit_interrupt(void)
 	shown_len = 0;
 	out(UART_IER, UART_IER_THRI);
 	is(line, true, "enabling it with the transmitter empty raises it");
-	is(in(UART_IIR) & 0x0f, UART_IIR_THRI, "it is the transmitter's");
+	is(in(UART_IIR)&0x0f, UART_IIR_THRI, "it is the transmitter's");
 	is(line, false, "reading IIR lowers the line");
-	is(in(UART_IIR) & 0x0f, UART_IIR_NO_INT, "once told is enough");
+	is(in(UART_IIR)&0x0f, UART_IIR_NO_INT, "once told is enough");
 	edges = 0;
 	out(UART_TX, 'h');
 	is(edges, 1, "sending raises it again, with an edge");
@@ -200,9 +200,9 @@ static void test_transmit_interrupt(void)
 	is(shown[0], 'h', "the right one");
 	type("r");
 	out(UART_IER, UART_IER_THRI | UART_IER_RDI);
-	is(in(UART_IIR) & 0x0f, UART_IIR_RX_TIMEOUT, "receiving goes first");
+	is(in(UART_IIR)&0x0f, UART_IIR_RX_TIMEOUT, "receiving goes first");
 	in(UART_RX);
-	is(in(UART_IIR) & 0x0f, UART_IIR_THRI, "then sending");
+	is(in(UART_IIR)&0x0f, UART_IIR_THRI, "then sending");
 	close_port();
 }
 

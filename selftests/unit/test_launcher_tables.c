@@ -65,8 +65,8 @@ static void check_madt(const u8 *madt, unsigned int cpus)
 			is(get32(p + 4), GPA_IOAPIC, "I/O APIC's address");
 			ioapics++;
 		} else if (p[0] == 2) {
-			ok(p[3] == 0 ? get32(p + 4) == 2 :
-				       get32(p + 4) == IRQ_SCI,
+			ok(p[3] == 0 ? get32(p + 4) == 2
+				     : get32(p + 4) == IRQ_SCI,
 			   "IRQ %u's override", p[3]);
 			overrides++;
 		}

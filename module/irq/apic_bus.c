@@ -35,8 +35,6 @@ static bool logical_match_xapic(const struct lv_lapic *apic, u32 dest)
 {
 	u32 ldr = READ_ONCE(apic->regs[LAPIC_LDR]) >> 24;
 
-	if (dest > 0xff)
-		return false;
 	if (READ_ONCE(apic->regs[LAPIC_DFR]) >> 28 == DFR_FLAT)
 		return ldr & dest;
 	return ldr >> 4 == dest >> 4 && (ldr & dest & 0xf);
@@ -48,6 +46,7 @@ static bool logical_match_x2apic(const struct lv_lapic *apic, u32 dest)
 	       (dest & BIT(apic->id % X2APIC_CLUSTER_SIZE));
 }
 
+/* Physical destinations need no search and do not come here. */
 static bool is_target(const struct lv_lapic *apic,
 		      const struct lv_apic_msg *msg,
 		      const struct lv_lapic *from)
@@ -59,9 +58,6 @@ static bool is_target(const struct lv_lapic *apic,
 		return true;
 	if (msg->shorthand == LV_TO_OTHERS)
 		return apic != from;
-
-	if (!msg->logical)
-		return apic->id == msg->dest;
 	if (lv_lapic_x2apic(apic))
 		return logical_match_x2apic(apic, msg->dest);
 	return !msg->x2apic && logical_match_xapic(apic, msg->dest);
@@ -80,7 +76,6 @@ static struct targets targets_of(struct lv_apic_bus *bus,
 				 const struct lv_apic_msg *msg,
 				 struct lv_lapic *from)
 {
-	u32 cluster = msg->dest >> 16;
 	struct targets t = {
 		.bus = bus,
 		.msg = msg,
@@ -92,9 +87,8 @@ static struct targets targets_of(struct lv_apic_bus *bus,
 	 * An x2APIC logical ID is made from the APIC ID, so one cluster's 16
 	 * APICs are all that can match; do not walk the others.
 	 */
-	if (msg->logical && msg->shorthand == LV_TO_DEST &&
-	    (msg->x2apic || cluster)) {
-		t.next = cluster * X2APIC_CLUSTER_SIZE;
+	if (msg->x2apic && msg->shorthand == LV_TO_DEST) {
+		t.next = (msg->dest >> 16) * X2APIC_CLUSTER_SIZE;
 		t.end = min(t.end, t.next + X2APIC_CLUSTER_SIZE);
 	}
 	return t;

@@ -720,6 +720,8 @@ int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host)
 	WRITE_ONCE(apic->base, base);
 	if (!host && old && !mode)
 		lv_lapic_reset(apic);
+	/* The PIC gets past an APIC that is off. */
+	lv_lapic_notify(apic);
 	return 0;
 }
 

@@ -178,12 +178,8 @@ u8 lv_pic_inta(struct lv_pic *pic)
 
 /* ---- ports ---- */
 
-static void write_icw1(struct lv_pic *pic, unsigned int index, u8 val)
+static void write_icw1(struct kvm_pic_state *chip, u8 val)
 {
-	struct kvm_pic_state *chip = &pic->chip[index];
-
-	/* What was in flight is over for whoever waits for its end. */
-	pic->acked |= (u16)(chip->isr | (chip->irr & ~chip->elcr)) << index * 8;
 	chip->irr &= chip->elcr;
 	chip->last_irr = 0;
 	chip->imr = 0;
@@ -294,7 +290,7 @@ void lv_pic_write(struct lv_pic *pic, u16 port, u8 val)
 	else if (port & 1)
 		write_data(chip, val);
 	else if (val & ICW1_INIT)
-		write_icw1(pic, index, val);
+		write_icw1(chip, val);
 	else if (val & OCW3_SELECT)
 		write_ocw3(chip, val);
 	else

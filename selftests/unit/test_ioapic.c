@@ -183,6 +183,10 @@ static void test_level(void)
 	set_redir(2, LEVEL | 0x42);
 	is(line(2, true), LV_LINE_IGNORED, "level: nobody took it");
 	is(get_redir(2) & REMOTE_IRR, 0, "level: then no EOI will come");
+	send_result = 0;
+	set_redir(4, LEVEL | LV_DELIVER_LOWEST << 8 | 0x44);
+	is(line(4, true), 0, "level: lowest priority, merged");
+	is(get_redir(4) & REMOTE_IRR, REMOTE_IRR, "level: will have its EOI");
 	set_redir(3, LEVEL | LV_DELIVER_NMI << 8);
 	send_result = 1;
 	line(3, true);
@@ -256,10 +260,20 @@ static void test_state(void)
 	is(state.redirtbl[3].fields.mask, 1, "state: mask");
 
 	power_up();
+	lv_ioapic_watch(&io, BIT(1));
+	line(5, true);
+	line(6, true);
 	lv_ioapic_set_state(&io, &state);
 	is(sent, 0, "state: nothing is sent twice");
+	ok(watched(0x41), "state: the watch follows");
 	lv_ioapic_get_state(&io, &again);
 	ok(!memcmp(&state, &again, sizeof(state)), "state: the same again");
+	set_redir(6, LEVEL | 0x46);
+	is(sent, 0, "state: lines are as restored, not as before");
+	lv_ioapic_set_line(&io, 6, LV_LINE_RESAMPLE, true);
+	lv_ioapic_set_line(&io, 6, LV_LINE_RESAMPLE, false);
+	ok(!(io.lines & BIT(6)), "state: and so are who holds them");
+	sent = 0;
 	is(line(1, true), 1, "state: an edge after restore is one");
 	eoi(0x42);
 	is(sent, 2, "state: the line is still high");

@@ -225,6 +225,8 @@ static void test_reset(void)
 	ok(!(apics[1].base & LV_APIC_BASE_BSP), "reset: none of an AP");
 	is(lv_lapic_pending(&apics[0]), NONE, "reset: nothing pending");
 	is(bus.nr, 2, "bus: one past the highest ID");
+	power_up(1);
+	is(bus.nr, 1, "bus: of one APIC");
 }
 
 static void test_priority(void)
@@ -434,21 +436,25 @@ static void test_physical(void)
 	send_xapic(0, 2, FIXED(0x46));
 	send_xapic(0, 0, FIXED(0x46) | ICR_ALL);
 	is(who_has(0x46), 0xb, "a disabled APIC hears nothing");
+	send_xapic(0, 2, LV_DELIVER_NMI << 8);
+	send_xapic(0, 0, LV_DELIVER_NMI << 8 | ICR_ALL);
+	is(events[2][LV_LAPIC_NMI], 0, "not even an NMI");
+	is(events[3][LV_LAPIC_NMI], 1, "that the others hear");
 }
 
 static void test_logical_flat(void)
 {
 	unsigned int i;
 
-	power_up_enabled(4);
-	for (i = 0; i < 4; i++)
+	power_up_enabled(6);
+	for (i = 0; i < 6; i++)
 		set(i, LAPIC_LDR, 1u << (24 + i));
-	send_xapic(0, 0x6, FIXED(0x40) | ICR_LOGICAL);
-	is(who_has(0x40), 0x6, "flat: a bit per APIC");
-	send_xapic(0, 0xf0, FIXED(0x41) | ICR_LOGICAL);
+	send_xapic(0, 0x16, FIXED(0x40) | ICR_LOGICAL);
+	is(who_has(0x40), 0x16, "flat: a bit per APIC");
+	send_xapic(0, 0xc0, FIXED(0x41) | ICR_LOGICAL);
 	is(who_has(0x41), 0, "flat: nobody has those bits");
 	send_xapic(0, 0xff, FIXED(0x42) | ICR_LOGICAL);
-	is(who_has(0x42), 0xf, "flat: 0xff is all");
+	is(who_has(0x42), 0x3f, "flat: 0xff is all");
 }
 
 static void test_logical_cluster(void)
@@ -566,11 +572,13 @@ static void test_base(void)
 	set_bit(0x40, apic->irr);
 	apic->irr_pending = true;
 	is(lv_lapic_pending(apic), 0x40, "base: pending while enabled");
+	notified[0] = 0;
 	is(lv_lapic_set_base(apic, LV_APIC_DEFAULT_BASE, false), 0,
 	   "base: x2APIC to disabled");
 	ok(!has_irr(0, 0x40), "base: disabling drops what was pending");
 	is(apic->regs[LAPIC_SPIV], 0xff, "base: and resets the registers");
 	ok(lv_lapic_accepts_pic(apic), "base: disabled, the PIC gets through");
+	ok(notified[0], "base: the vCPU looks for that");
 	is(lv_lapic_set_base(apic, x2, false), -EINVAL,
 	   "base: not from disabled to x2APIC");
 	is(lv_lapic_set_base(apic, on, false), 0, "base: disabled to xAPIC");

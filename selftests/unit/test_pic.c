@@ -99,6 +99,8 @@ static void test_basic(void)
 	ok(!lv_pic_pending(&pic), "INTR is low");
 	is(read_isr(MASTER), BIT(3), "ISR");
 	is(read_irr(MASTER), 0, "IRR is clear");
+	line(3, true);
+	is(read_irr(MASTER), 0, "edge: high is no edge");
 	line(3, false);
 	edge(5);
 	ok(!lv_pic_pending(&pic), "a lower line waits");
@@ -297,6 +299,18 @@ static void test_poll(void)
 	edge(9);
 	out(SLAVE, POLL);
 	is(in(SLAVE), 0x81, "poll: the slave");
+	ok(!lv_pic_pending(&pic), "poll: the master is told");
+	out(SLAVE, EOI);
+
+	out(MASTER, READ_ISR);
+	edge(4);
+	lv_pic_inta(&pic);
+	out(MASTER, 0x08);
+	is(in(MASTER), BIT(4), "OCW3 without command: ISR is still selected");
+	out(MASTER, 0x68);
+	out(MASTER, 0x08);
+	is(pic.chip[0].special_mask, 1,
+	   "OCW3 without command: special mask stays");
 }
 
 static void test_init_drops(void)
@@ -308,7 +322,7 @@ static void test_init_drops(void)
 	line(5, true);
 	lv_pic_inta(&pic);
 	init(MASTER, 0x40, 4, 1);
-	is(pic.acked, BIT(1) | BIT(3), "ICW1: edges in flight are over");
+	is(pic.acked, 0, "ICW1: ends nothing");
 	is(read_isr(MASTER), 0, "ICW1: nothing in service");
 	is(read_irr(MASTER), BIT(5), "ICW1: a level stays");
 	is(in(MASTER + 1), 0, "ICW1: clears IMR");
@@ -318,6 +332,31 @@ static void test_init_drops(void)
 	out(MASTER + 1, 4);
 	out(MASTER + 1, 0xaa);
 	is(in(MASTER + 1), 0xaa, "ICW1 without ICW4: the next is IMR");
+}
+
+static void test_init_clears(void)
+{
+	power_up();
+	init(MASTER, 0x30, 4, 0x13);
+	out(MASTER + 1, 0x55);
+	out(MASTER, SET_PRIORITY(3));
+	out(MASTER, 0x68);
+	out(MASTER, READ_ISR);
+	line(4, true);
+	out(MASTER, POLL);
+	out(MASTER, 0x11);
+	is(in(MASTER), 0, "ICW1: ends poll, and IRR is selected");
+	is(in(MASTER + 1), 0, "ICW1: clears IMR");
+	is(pic.chip[0].priority_add, 0, "ICW1: line 0 is highest");
+	is(pic.chip[0].special_mask, 0, "ICW1: ends special mask");
+	is(pic.chip[0].auto_eoi, 1, "ICW1 with ICW4: keeps the mode till then");
+	out(MASTER, 0x10);
+	is(pic.chip[0].auto_eoi, 0, "ICW1 without ICW4: no auto EOI");
+	is(pic.chip[0].special_fully_nested_mode, 0,
+	   "ICW1 without ICW4: no SFNM");
+	out(MASTER + 1, 0x30);
+	out(MASTER + 1, 4);
+	is(line(4, true), 1, "ICW1: a line that stayed high is a new edge");
 }
 
 static void test_state(void)
@@ -343,12 +382,18 @@ static void test_state(void)
 	out(MASTER, EOI);
 	line(5, false);
 	ok(!lv_pic_pending(&pic), "state: user space owns the line");
+	out(0x4d0, BIT(5) | BIT(6));
+	lv_pic_set_line(&pic, 6, LV_LINE_RESAMPLE, true);
+	lv_pic_set_line(&pic, 6, LV_LINE_RESAMPLE, false);
+	ok(!lv_pic_pending(&pic), "state: and not one that was low");
 
 	memset(state, 0xff, sizeof(state));
 	lv_pic_set_state(&pic, 0, &state[0]);
 	lv_pic_set_state(&pic, 1, &state[1]);
 	is(in(0x4d1), 0xde, "state: ELCR is masked");
 	is(pic.chip[0].priority_add, 7, "state: priority is bounded");
+	is(pic.chip[0].irq_base, 0xf8, "state: the base has 5 bits");
+	is(pic.chip[0].init_state, 3, "state: initialization is bounded");
 	lv_pic_inta(&pic);
 	out(MASTER, EOI);
 	ok(1, "state: garbage is survived");
@@ -368,6 +413,7 @@ int main(void)
 	test_special_mask();
 	test_poll();
 	test_init_drops();
+	test_init_clears();
 	test_state();
 	return tap_done();
 }

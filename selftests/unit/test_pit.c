@@ -113,6 +113,9 @@ static void test_power_up(void)
 {
 	power_up();
 	is(armed, 0, "power-up: no timer");
+	ok(pit.state.channels[0].gate && pit.state.channels[1].gate,
+	   "power-up: gates are tied high");
+	is(pit.state.channels[1].count, 0x10000, "power-up: full counts");
 	ok(pit.reinject, "power-up: ticks are reinjected");
 	ok(!(in(0x61) & 1), "power-up: the speaker's gate is low");
 	is(in(CONTROL), 0, "the control port is write-only");
@@ -228,6 +231,17 @@ static void test_access(void)
 	out(CONTROL, PROGRAM(2, 1, 0));
 	out(0x42, 9);
 	is(in(0x42), 9, "programming drops a latched count");
+	out(CONTROL, READ_BACK(NO_COUNT, 8));
+	is(in(0x42) & 0x3f, 1 << 4, "read-back: low byte access");
+	out(CONTROL, READ_BACK(NO_COUNT, 8));
+	out(CONTROL, PROGRAM(2, 1, 5));
+	is(in(0x42), 9, "programming drops a latched status");
+	out(CONTROL, READ_BACK(NO_COUNT, 8));
+	is(in(0x42) & 0xf, 5 << 1, "read-back: mode 5");
+	load(2, 0, 0x1234);
+	out(0x42, 0x78);
+	out(0x42, 0x56);
+	is(latched(2), 0x5678, "two bytes more are a new count");
 }
 
 static void test_periodic(void)
@@ -279,6 +293,8 @@ static void test_one_shot(void)
 	run_until(armed);
 	is(pulses, 1, "mode 0: fires");
 	is(armed, 0, "mode 0: once");
+	lv_pit_timer_expired(&pit);
+	is(pulses, 1, "mode 0: an expiry too many does nothing");
 	load(0, 4, 100);
 	ok(armed, "mode 4: armed");
 	load(0, 1, 100);
@@ -365,7 +381,9 @@ static void test_state(void)
 	out(0x61, 3);
 	state = pit.state;
 	power_up();
+	pit.owed = 5;
 	is(lv_pit_set_state(&pit, &state), 0, "state: restored");
+	is(pit.owed, 0, "state: owes nothing");
 	ok(armed > now_ns, "state: channel 0 runs");
 	is(in(0x61) & 3, 3, "state: speaker");
 	at(start, 10);

@@ -128,7 +128,8 @@ int lv_hardware_get(void)
 			lv_cpuhp = err;
 	}
 	if (err >= 0) {
-		lv_hardware_users++;
+		if (!lv_hardware_users++)
+			preempt_notifier_inc();
 		err = 0;
 	}
 	mutex_unlock(&lv_hardware_lock);
@@ -143,8 +144,10 @@ int lv_hardware_get(void)
 void lv_hardware_put(void)
 {
 	mutex_lock(&lv_hardware_lock);
-	if (!--lv_hardware_users)
+	if (!--lv_hardware_users) {
+		preempt_notifier_dec();
 		cpuhp_remove_state(lv_cpuhp);
+	}
 	mutex_unlock(&lv_hardware_lock);
 }
 
@@ -244,6 +247,7 @@ static int __init lv_module_init(void)
 	err = lv_fpu_probe();
 	if (err)
 		goto out_backend;
+	lv_cpuid_probe();
 	err = lv_register_device();
 	if (err)
 		goto out_backend;

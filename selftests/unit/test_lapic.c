@@ -294,6 +294,21 @@ static void test_tpr(void)
 	is(get(0, LAPIC_TPR), 0xff, "TPR has 8 bits");
 }
 
+static void test_tpr_threshold(void)
+{
+	power_up_enabled(1);
+	is(lv_lapic_tpr_threshold(&apics[0]), 0, "threshold: nothing pending");
+	pend(0, 0x4f, false);
+	set(0, LAPIC_TPR, 0x3f);
+	is(lv_lapic_tpr_threshold(&apics[0]), 0, "threshold: a lower TPR");
+	set(0, LAPIC_TPR, 0x40);
+	is(lv_lapic_tpr_threshold(&apics[0]), 4, "threshold: TPR of its class");
+	set(0, LAPIC_TPR, 0xf0);
+	is(lv_lapic_tpr_threshold(&apics[0]), 4, "threshold: the vector's class");
+	pend(0, 0x61, false);
+	is(lv_lapic_tpr_threshold(&apics[0]), 6, "threshold: of the highest");
+}
+
 static void test_level(void)
 {
 	power_up_enabled(1);
@@ -363,6 +378,8 @@ static void test_registers(void)
 	is(get(0, LAPIC_LVT_ERROR), 0x100ff, "LVT error: bits that exist");
 	set(0, LAPIC_LVT_PERF, ~0u);
 	is(get(0, LAPIC_LVT_PERF), 0x107ff, "LVT perf: bits that exist");
+	set(0, LAPIC_LVT_THERMAL, ~0u);
+	is(get(0, LAPIC_LVT_THERMAL), 0x107ff, "LVT thermal: bits that exist");
 	set(0, LAPIC_TIMER_DIV, ~0u);
 	is(get(0, LAPIC_TIMER_DIV), 0xb, "divide: bits that exist");
 	set(0, LAPIC_ICR, 0x5a5a5a5a & ~0x700);
@@ -880,8 +897,12 @@ static void test_state(void)
 
 	/* User space may write anything; KVM's selftests pass data in IRR. */
 	set_state_reg(&state, LAPIC_IRR, 0x5a5a5a5a);
+	set_state_reg(&state, LAPIC_IRR + 1, ~0u);
+	lv_lapic_set_state(&apics[2], &state);
+	set_state_reg(&state, LAPIC_IRR + 1, 0x12345678);
 	lv_lapic_set_state(&apics[2], &state);
 	is(get(2, LAPIC_IRR), 0x5a5a5a5a, "state: IRR takes any bits");
+	is(get(2, LAPIC_IRR + 1), 0x12345678, "state: and drops any");
 }
 
 static void test_x2apic_state(void)
@@ -928,6 +949,7 @@ int main(void)
 	test_reset();
 	test_priority();
 	test_tpr();
+	test_tpr_threshold();
 	test_level();
 	test_software_disable();
 	test_registers();

@@ -333,6 +333,9 @@ void lv_inject_events(struct lv_vcpu *v)
 	static const struct lv_event none = {};
 	bool busy;
 
+	/* Whether an interrupt is still in service is not known yet. */
+	if (unlikely(v->pv_eoi.armed))
+		return;
 	if (v->nmi_queued)
 		lv_collect_nmis(v);
 	busy = lv_inject_again(v);

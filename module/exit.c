@@ -201,6 +201,7 @@ static int lv_mov_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 		     unsigned int gpr)
 {
 	u64 val;
+	int err;
 
 	if (!exit->cr.write) {
 		lv_set_reg(v, gpr, lv_read_cr(v, exit->cr.nr));
@@ -210,8 +211,9 @@ static int lv_mov_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 	val = lv_reg(v, gpr);
 	if (!lv_is_64bit(v))
 		val = (u32)val;
-	if (lv_write_cr(v, exit->cr.nr, val))
-		return lv_inject_gp(v);
+	err = lv_write_cr(v, exit->cr.nr, val);
+	if (err)
+		return err == LV_SLEEPABLE ? err : lv_inject_gp(v);
 	lv_skip_insn(v, exit);
 	return LV_RESUME;
 }
@@ -221,10 +223,12 @@ static int lv_load_msw(struct lv_vcpu *v, const struct lv_exit *exit, u16 msw)
 {
 	const u64 mask = X86_CR0_MP | X86_CR0_EM | X86_CR0_TS;
 	u64 cr0 = lv_cr0(v);
+	int err;
 
 	cr0 = (cr0 & ~mask) | (msw & (mask | X86_CR0_PE));
-	if (lv_set_cr0(v, cr0))
-		return lv_inject_gp(v);
+	err = lv_set_cr0(v, cr0);
+	if (err)
+		return err == LV_SLEEPABLE ? err : lv_inject_gp(v);
 	lv_skip_insn(v, exit);
 	return LV_RESUME;
 }

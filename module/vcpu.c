@@ -37,6 +37,7 @@ static void lv_load_on_this_cpu(struct lv_vcpu *v)
 	if (lv_cpu_enter())
 		lv_call(load)(v, cpu);
 	WRITE_ONCE(v->cpu, cpu);
+	lv_clock_load(v);
 }
 
 static void lv_put_on_this_cpu(struct lv_vcpu *v)
@@ -321,6 +322,8 @@ static int lv_serve_requests(struct lv_vcpu *v)
 		lv_serve_clock(v);
 	if (test_and_clear_bit(LV_REQ_STEAL, &v->requests))
 		lv_serve_steal(v);
+	if (test_and_clear_bit(LV_REQ_PV_EOI, &v->requests))
+		lv_serve_pv_eoi(v);
 	srcu_read_unlock(&v->vm->mem.srcu, idx);
 	if (test_and_clear_bit(LV_REQ_EOI_EXIT, &v->requests)) {
 		v->run->eoi.vector = v->eoi_vector;

@@ -140,24 +140,35 @@ run_configuration()
 	done
 }
 
+# build_in FOLDER OUT PROGRAM...: only what was asked for.
+build_in()
+{
+	local folder=$1 to=$2
+	shift 2
+
+	[ $# -eq 0 ] || make -s --no-print-directory -j"$(nproc)" -C "$folder" \
+		OUT="$to" KSELFTEST="$LAB_BUILD/kselftest" "${@/#/$to/}"
+}
+
 build()
 {
-	make -C "$tests/unit" OUT="$unit" &&
-	make -C "$tests" OUT="$out" KSELFTEST="$LAB_BUILD/kselftest" &&
-	{ [ ! -f "$LAB_TOP/userspace/Makefile" ] ||
-		make -C "$LAB_TOP/userspace" OUT="$LAB_BUILD/userspace"; }
+	build_in "$tests/unit" "$unit" "${unit_programs[@]}" &&
+	build_in "$tests" "$out" "${lab_programs[@]}" &&
+	make -s -C "$LAB_TOP/userspace" OUT="$LAB_BUILD/userspace"
 }
 
 started=$SECONDS
 steps=$((2 + ${#kernels[@]} * ${#cpus[@]}))
 n=1
 
+mapfile -t unit_programs < <(programs "$tests/unit" 'test_*.c')
+mapfile -t lab_programs < <(programs "$tests/lab" '*.c')
+mapfile -t lab_scripts < <(programs "$tests/lab" '*.sh')
+
 say "[1/$steps] building"
 "$LAB_DIR/kselftest" >/dev/null
 step "$LAB_BUILD/logs/tests.log" "test programs and launcher" build
-mapfile -t unit_programs < <(programs "$tests/unit" 'test_*.c')
-mapfile -t lab_programs < <(programs "$tests/lab" '*.c'
-	programs "$tests/lab" '*.sh')
+lab_programs+=("${lab_scripts[@]}")
 
 say "[2/$steps] unit tests"
 [ "$driver" = kvm ] || run_unit_tests

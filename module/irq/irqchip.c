@@ -101,8 +101,8 @@ s64 lv_lapic_ns_until(struct lv_lapic *apic, u64 tsc)
 	if (tsc <= now)
 		return 0;
 	/* A year at most: the division must not overflow, it would trap. */
-	tsc = min(tsc - now, v->tsc_khz * MSEC_PER_SEC * 86400 * 365);
-	return mul_u64_u32_div(tsc, NSEC_PER_MSEC, v->tsc_khz);
+	tsc = min(tsc - now, v->vm->tsc_khz * MSEC_PER_SEC * 86400 * 365);
+	return mul_u64_u32_div(tsc, NSEC_PER_MSEC, v->vm->tsc_khz);
 }
 
 /* ---- lines ---- */

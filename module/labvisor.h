@@ -202,7 +202,7 @@ struct lv_vcpu {
 
 	struct lv_shared_page clock, steal, pv_eoi; /* own */
 	bool pv_unhalted; /* atomic: KVM_HC_KICK_CPU */
-	u64 steal_base, tsc_khz; /* own */
+	u64 steal_base; /* own */
 
 	struct mutex mutex; /* the vCPU's ioctls, one at a time */
 	struct preempt_notifier notifier;
@@ -368,6 +368,8 @@ void lv_vcpu_reset(struct lv_vcpu *v, bool init);
 long lv_vcpu_run(struct lv_vcpu *v);
 int lv_vcpu_create(struct lv_vm *vm, u32 id);
 void lv_vcpu_destroy(struct lv_vcpu *v);
+
+int lv_guest_mode_work(void); /* work.c */
 
 /* ---- VMs (vm.c, main.c) ---- */
 

@@ -373,7 +373,7 @@ static int lv_serve_work(struct lv_vcpu *v)
 
 	if (!__xfer_to_guest_mode_work_pending())
 		return LV_RESUME;
-	err = xfer_to_guest_mode_handle_work(NULL);
+	err = lv_guest_mode_work();
 	if (err)
 		v->run->exit_reason = KVM_EXIT_INTR;
 	return err;
@@ -450,7 +450,7 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 	struct kvm_run *run = v->run;
 	int out = LV_RESUME;
 
-	if (run->kvm_dirty_regs) {
+	if (run->kvm_dirty_regs || run->kvm_valid_regs) {
 		out = lv_sync_regs_load(v);
 		if (out)
 			return out;

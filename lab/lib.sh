@@ -50,13 +50,16 @@ hash_of()
 	sha256sum | cut -c1-16
 }
 
-# The pulse of a long step: its elapsed time and log lines, twice a minute.
+# The pulse of a long step: its elapsed time and log lines, twice a minute, for
+# as long as the script lives.
 pulse()
 {
-	local start=$SECONDS
+	local start=$SECONDS s=0
 
-	while sleep 30; do
-		say "      ... $(elapsed "$start"), $(wc -l <"$2") steps: $1"
+	while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+		s=$((s + 1))
+		[ $((s % 30)) -ne 0 ] ||
+			say "      ... $(elapsed "$start"), $(wc -l <"$2") lines: $1"
 	done
 }
 

@@ -30,6 +30,9 @@ unload()
 	esac
 }
 
+# Tests push guest memory out to a swap device.
+modprobe brd rd_nr=1 rd_size=262144 && mkswap /dev/ram0 && swapon /dev/ram0
+
 for program; do
 	echo "@begin $program"
 	echo "selftest: $program" >/dev/kmsg

@@ -15,7 +15,7 @@ Run all tests, or those named: PROGRAM or PROGRAM.CASE.
 
   --kernel K   lab host's kernel, default stock and debug (may repeat)
   --smp N      CPUs of the lab host, default 1 and 2 (may repeat)
-  --kvm        run the programs on KVM, as a reference for them
+  --kvm        run the lab-host programs on KVM, as a reference for them
   --limit SEC  time for one program, default 120
 END
 }
@@ -43,13 +43,32 @@ done
 [ ${#cpus[@]} -gt 0 ] || cpus=(1 2)
 only="$*"
 
+started=$SECONDS
+steps=$((2 + ${#kernels[@]} * ${#cpus[@]}))
+n=0
 results=$(mktemp -d)
-trap 'rm -rf "$results"' EXIT
-touch "$results/tally"
+jobs=()
+
+# shellcheck disable=SC2317 # called by the trap
+cleanup()
+{
+	[ ${#jobs[@]} -eq 0 ] || kill "${jobs[@]}" 2>/dev/null || true
+	rm -rf "$results"
+}
+
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+announce()
+{
+	n=$((n + 1))
+	say "[$n/$steps] $* ($(elapsed "$started"))"
+}
 
 count()
 {
-	grep -cx "$1" "$results/tally" || true
+	cat "$results"/*.tally | grep -cx "$1" || true
 }
 
 # programs DIR PATTERN: those in a folder that were asked for.
@@ -66,77 +85,6 @@ programs()
 			echo "$program"
 			break
 		done
-	done
-}
-
-# parse WHERE: results from TAP on standard input.
-parse()
-{
-	awk -f "$tests/tap.awk" -v where="$1" -v only="$only" \
-		-v tally="$results/tally" -v done="$results/done"
-}
-
-fail()
-{
-	echo "FAIL $1"
-	echo FAIL >>"$results/tally"
-}
-
-run_unit_tests()
-{
-	local program status
-
-	for program in "${unit_programs[@]}"; do
-		status=0
-		echo "@begin $program"
-		(cd "$tests/unit" && "$unit/$program" 2>&1 </dev/null) || status=$?
-		echo "@end $program $status"
-	done | parse unit
-}
-
-# Everything that a program in a lab host may want to use.
-payload_arguments()
-{
-	local path
-
-	payload=(--file "$tests/in-host.sh")
-	for path in "$out"/* "$tests"/lab/*.sh "$LAB_BUILD/userspace/labvisor"; do
-		[ ! -e "$path" ] || payload+=(--file "$path")
-	done
-	[ "$driver" = kvm ] || payload+=(--file "$1")
-}
-
-# boot_and_test KERNEL CPUS MODULE PROGRAM...: one boot of a lab host. Its
-# failure is a failed test, whether or not a program was running at the time.
-boot_and_test()
-{
-	local kernel=$1 smp=$2 module=$3 where=$1/$2 options=() status
-	shift 3
-
-	[ "$kernel" != debug ] || options+=(--kmemleak)
-	[ "$smp" -lt 2 ] || options+=(--numa)
-	payload_arguments "$module"
-	"$LAB_DIR/host" --kernel "$kernel" --smp "$smp" --mem 2048 \
-		--timeout $((limit * $# + 120)) "${payload[@]}" \
-		"${options[@]}" -- \
-		sh /lab/in-host.sh "$driver" "$limit" "$@" | parse "$where"
-	status=${PIPESTATUS[0]}
-	[ "$status" -eq 0 ] || fail "$where: lab host ended with status $status"
-	return "$status"
-}
-
-# A program that takes the lab host down with it must not hide the others: go
-# on with those behind it in a new lab host.
-run_configuration()
-{
-	local kernel=$1 smp=$2 module=$3 left=("${lab_programs[@]}")
-
-	while [ ${#left[@]} -gt 0 ]; do
-		: >"$results/done"
-		boot_and_test "$kernel" "$smp" "$module" "${left[@]}" && return
-		[ -s "$results/done" ] || return 0
-		mapfile -t left < <(printf '%s\n' "${left[@]}" |
-			grep -vxFf "$results/done")
 	done
 }
 
@@ -157,35 +105,109 @@ build()
 	make -s -C "$LAB_TOP/userspace" OUT="$LAB_BUILD/userspace"
 }
 
-started=$SECONDS
-steps=$((2 + ${#kernels[@]} * ${#cpus[@]}))
-n=1
+# parse WHERE NAME: results from TAP on standard input, tallied under NAME.
+parse()
+{
+	awk -f "$tests/tap.awk" -v where="$1" -v only="$only" \
+		-v tally="$results/$2.tally" -v done="$results/$2.done"
+}
+
+run_unit_tests()
+{
+	local program status
+
+	for program in "${unit_programs[@]}"; do
+		status=0
+		echo "@begin $program"
+		(cd "$tests/unit" && "$unit/$program" 2>&1 </dev/null) || status=$?
+		echo "@end $program $status"
+	done | parse unit unit
+}
+
+# Everything that a program in a lab host may want to use.
+payload_arguments()
+{
+	local path
+
+	payload=(--file "$tests/in-host.sh")
+	for path in "$out"/* "$tests"/lab/*.sh "$LAB_BUILD/userspace/labvisor"; do
+		[ ! -e "$path" ] || payload+=(--file "$path")
+	done
+	[ "$driver" = kvm ] || payload+=(--file "$1")
+}
+
+# boot_and_test KERNEL CPUS MODULE PROGRAM...: one boot of a lab host. Its
+# failure is a failed test: of the program that was running, or else its own.
+boot_and_test()
+{
+	local kernel=$1 smp=$2 module=$3 name=$1-$2 options=() status
+	shift 3
+
+	[ "$kernel" != debug ] || options+=(--kmemleak)
+	payload_arguments "$module"
+	setpriv --pdeathsig TERM "$LAB_DIR/host" --kernel "$kernel" \
+		--smp "$smp" --numa --mem 2048 "${options[@]}" \
+		--timeout $((limit * $# + 120)) "${payload[@]}" -- \
+		sh /lab/in-host.sh "$driver" "$limit" "$@" |
+		parse "$kernel/$smp" "$name" && return
+	status=("${PIPESTATUS[@]}")
+	if [ "${status[1]}" -eq 0 ]; then
+		echo "FAIL $kernel/$smp    lab host (status ${status[0]})"
+		echo FAIL >>"$results/$name.tally"
+	fi
+	return 1
+}
+
+# A program that takes the lab host down with it must not hide the others: go
+# on with those behind it in a new lab host.
+run_configuration()
+{
+	local kernel=$1 smp=$2 module=$3 left=("${lab_programs[@]}")
+	local done=$results/$1-$2.done
+
+	while [ ${#left[@]} -gt 0 ]; do
+		: >"$done"
+		boot_and_test "$kernel" "$smp" "$module" "${left[@]}" && return
+		[ -s "$done" ] || return 0
+		mapfile -t left < <(printf '%s\n' "${left[@]}" |
+			grep -vxFf "$done")
+	done
+}
+
+# As many lab hosts at a time as there are CPUs: each keeps one busy.
+start_configuration()
+{
+	while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do
+		wait -n || true
+	done
+	announce "lab host: $1 kernel, $2 CPUs, ${#lab_programs[@]} programs"
+	run_configuration "$@" &
+	jobs+=($!)
+}
 
 mapfile -t unit_programs < <(programs "$tests/unit" 'test_*.c')
 mapfile -t lab_programs < <(programs "$tests/lab" '*.c')
 mapfile -t lab_scripts < <(programs "$tests/lab" '*.sh')
+[ "$driver" = labvisor ] || unit_programs=()
 
-say "[1/$steps] building"
+announce "building"
 "$LAB_DIR/kselftest" >/dev/null
 step "$LAB_BUILD/logs/tests.log" "test programs and launcher" build
 lab_programs+=("${lab_scripts[@]}")
 
-say "[2/$steps] unit tests"
-[ "$driver" = kvm ] || run_unit_tests
+announce "unit tests: ${#unit_programs[@]} programs"
+run_unit_tests
 
-n=2
+module=none
 for kernel in "${kernels[@]}"; do
-	module=none
-	if [ "$driver" = labvisor ] && [ ${#lab_programs[@]} -gt 0 ]; then
-		module=$("$LAB_DIR/module" "$kernel")
-	fi
+	[ ${#lab_programs[@]} -gt 0 ] || break
+	[ "$driver" = kvm ] || module=$("$LAB_DIR/module" "$kernel")
 	for smp in "${cpus[@]}"; do
-		n=$((n + 1))
-		say "[$n/$steps] lab host: $kernel kernel, $smp CPUs," \
-			"${#lab_programs[@]} programs ($(elapsed "$started"))"
-		run_configuration "$kernel" "$smp" "$module"
+		start_configuration "$kernel" "$smp" "$module"
 	done
 done
+[ ${#jobs[@]} -eq 0 ] || wait "${jobs[@]}" || true
+jobs=()
 
 say "done in $(elapsed "$started")"
 echo "$(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"

@@ -7,6 +7,8 @@
 #	-v only=   words PROGRAM.CASE; others of PROGRAM are not counted
 #	-v tally=  file to which one line is added per result: PASS, FAIL or SKIP
 #	-v done=   file to which each program that ended is added
+#
+# Ends with status 1 when a program did not end.
 
 function report(result, name, why)
 {
@@ -110,5 +112,6 @@ END {
 		report("FAIL", program, "the lab host ended" \
 			(running ? " in " running : ""))
 		print program >> done
+		exit 1
 	}
 }

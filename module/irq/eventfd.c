@@ -283,7 +283,7 @@ LV_VM_IOCTL(ioctl_irqfd)
 	    args->gsi >= LV_MAX_GSIS)
 		return -EINVAL;
 	if (!chip)
-		return -EAGAIN;
+		return -EINVAL;
 	if (args->flags & KVM_IRQFD_FLAG_DEASSIGN)
 		return deassign(chip, args);
 	/* In split mode it is user space that sees the end of an interrupt. */

@@ -11,8 +11,7 @@
 #include "../compat.h"
 #include "irqchip.h"
 
-/* As many in-kernel devices as KVM has on a bus. */
-#define MAX_EVENTFDS 1000
+#define MAX_EVENTFDS 4096
 #define MAX_ZONES 100
 #define RING_SIZE KVM_COALESCED_MMIO_MAX
 
@@ -221,7 +220,7 @@ static int add_eventfd(struct lv_iobus *bus, const struct ioeventfd *new)
 		at = lower_bound(old, new->space, new->addr);
 	}
 
-	t = kmalloc(struct_size(t, fd, nr + 1), GFP_KERNEL_ACCOUNT);
+	t = kvmalloc(struct_size(t, fd, nr + 1), GFP_KERNEL_ACCOUNT);
 	if (!t)
 		return -ENOMEM;
 	t->nr = nr + 1;
@@ -232,7 +231,7 @@ static int add_eventfd(struct lv_iobus *bus, const struct ioeventfd *new)
 	}
 	t->fd[at] = *new;
 	rcu_assign_pointer(bus->eventfds, t);
-	kfree_rcu(old, rcu);
+	kvfree_rcu(old, rcu);
 	return 0;
 }
 
@@ -277,7 +276,7 @@ static int remove_eventfd(struct lv_iobus *bus, const struct ioeventfd *gone)
 
 found:
 	at = fd - old->fd;
-	t = kmalloc(struct_size(t, fd, old->nr - 1), GFP_KERNEL_ACCOUNT);
+	t = kvmalloc(struct_size(t, fd, old->nr - 1), GFP_KERNEL_ACCOUNT);
 	if (!t)
 		return -ENOMEM;
 	t->nr = old->nr - 1;
@@ -286,7 +285,7 @@ found:
 	rcu_assign_pointer(bus->eventfds, t);
 	synchronize_rcu_expedited();
 	eventfd_ctx_put(fd->eventfd);
-	kfree(old);
+	kvfree(old);
 	return 0;
 }
 
@@ -504,7 +503,7 @@ void lv_iobus_free(struct lv_vm *vm)
 
 	for (i = 0; t && i < t->nr; i++)
 		eventfd_ctx_put(t->fd[i].eventfd);
-	kfree(t);
+	kvfree(t);
 	kfree(rcu_dereference_protected(bus->zones, true));
 	free_page((unsigned long)bus->ring);
 	kfree(bus);

@@ -428,28 +428,23 @@ static void lv_set_bit32(u32 *word, unsigned int feature, bool on)
 	*word = (*word & ~BIT(feature % 32)) | (on ? BIT(feature % 32) : 0);
 }
 
-/* Fields of CPUID that follow the vCPU's state. */
+/* Bits of CPUID that follow the vCPU's state. */
 static void lv_cpuid_apply(struct lv_vcpu *v, struct kvm_cpuid_entry2 *entry,
 			   u32 nr)
 {
 	struct kvm_cpuid_entry2 *e;
 
 	for (e = entry; e < entry + nr; e++) {
-		if (e->function == 1) {
-			lv_set_bit32(&e->ecx, X86_FEATURE_OSXSAVE,
-				     v->cr4 & X86_CR4_OSXSAVE);
-			lv_set_bit32(&e->edx, X86_FEATURE_APIC,
-				     lv_apic_base(v) & LV_APIC_BASE_ENABLE);
-		} else if (e->function == 0xd && e->index == 0) {
-			e->ebx = lv_xsave_size(v->xcr0, false);
-		} else if (e->function == 0xd && e->index == 1) {
-			if (e->eax & BIT(X86_FEATURE_XSAVEC % 32))
-				e->ebx = lv_xsave_size(v->xcr0, true);
-		}
+		if (e->function != 1)
+			continue;
+		lv_set_bit32(&e->ecx, X86_FEATURE_OSXSAVE,
+			     v->cr4 & X86_CR4_OSXSAVE);
+		lv_set_bit32(&e->edx, X86_FEATURE_APIC,
+			     lv_apic_base(v) & LV_APIC_BASE_ENABLE);
 	}
 }
 
-/** lv_cpuid_refresh - CR4, XCR0 or the APIC base changed: so does CPUID */
+/** lv_cpuid_refresh - CR4 or the APIC base changed: so does CPUID */
 void lv_cpuid_refresh(struct lv_vcpu *v)
 {
 	lv_cpuid_apply(v, v->cpuid, v->nr_cpuid);
@@ -631,6 +626,15 @@ static struct kvm_cpuid_entry2 lv_cpuid_missing(struct lv_vcpu *v,
 	return (struct kvm_cpuid_entry2){};
 }
 
+/* Leaf 0xd tells the size of an XSAVE area for the current XCR0. */
+static u32 lv_cpuid_xsave_size(struct lv_vcpu *v,
+			       const struct kvm_cpuid_entry2 *e)
+{
+	if (e->index == 1 && !(e->eax & BIT(X86_FEATURE_XSAVEC % 32)))
+		return 0;
+	return lv_xsave_size(lv_xcr0(v), e->index == 1);
+}
+
 /** lv_handle_cpuid - answer from the vCPU's table; hot, never sleeps */
 int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit)
 {
@@ -644,6 +648,8 @@ int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit)
 	}
 	v->regs[LV_RAX] = e->eax;
 	v->regs[LV_RBX] = e->ebx;
+	if (unlikely(e->function == 0xd && e->index < 2))
+		v->regs[LV_RBX] = lv_cpuid_xsave_size(v, e);
 	v->regs[LV_RCX] = e->ecx;
 	v->regs[LV_RDX] = e->edx;
 	trace_lv_cpuid(v, function, index);

@@ -75,6 +75,34 @@ static u32 lv_read_mxcsr_mask(void)
 	return fx.mxcsr_mask ?: 0xffbf;
 }
 
+/*
+ * QEMU's TCG executes XSETBV in a guest although it is intercepted; see
+ * docs/emulators.md.
+ */
+DEFINE_STATIC_KEY_FALSE(lv_xsetbv_unseen);
+
+static void lv_find_xsetbv_unseen(void)
+{
+	u32 eax, signature[3];
+
+	if (!boot_cpu_has(X86_FEATURE_HYPERVISOR))
+		return;
+	cpuid(0x40000000, &eax, &signature[0], &signature[1], &signature[2]);
+	if (!memcmp(signature, "TCGTCGTCGTCG", sizeof(signature)))
+		static_branch_enable(&lv_xsetbv_unseen);
+}
+
+/** lv_fpu_see_xcr0 - after an exit: the guest may have changed XCR0 */
+void lv_fpu_see_xcr0(struct lv_vcpu *v)
+{
+	u64 xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+
+	if (likely(xcr0 == v->xcr0))
+		return;
+	v->xcr0 = xcr0;
+	lv_cpuid_refresh(v);
+}
+
 /** lv_fpu_probe - find out what the host's FPU has; once */
 int lv_fpu_probe(void)
 {
@@ -160,6 +188,14 @@ static void lv_xrstor(struct lv_vcpu *v)
 		asm volatile("fxrstor64 %0" ::"m"(v->xstate->i387));
 }
 
+/** lv_xcr0 - the guest's XCR0 */
+u64 lv_xcr0(struct lv_vcpu *v)
+{
+	return v->fpu_loaded && lv_host_xcr0 ?
+		       xgetbv(XCR_XFEATURE_ENABLED_MASK) :
+		       v->xcr0;
+}
+
 /**
  * lv_fpu_load - put the guest's FPU state into the registers
  * @v: the vCPU
@@ -182,6 +218,8 @@ void lv_fpu_load(struct lv_vcpu *v)
 /** lv_fpu_put - save it again and give the registers back to the kernel */
 void lv_fpu_put(struct lv_vcpu *v)
 {
+	/* Changed without an exit: QEMU 7.2's SVM does not intercept XSETBV. */
+	v->xcr0 = lv_xcr0(v);
 	v->fpu_loaded = false;
 	if (v->xcr0 != lv_host_xcr0 && lv_host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, lv_host_xcr0);

@@ -393,8 +393,6 @@ static const struct {
 	{ KVM_SET_SIGNAL_MASK, lv_ioctl_set_signal_mask, LV_RAW },
 	{ KVM_GET_TSC_KHZ, lv_ioctl_get_tsc_khz },
 	{ KVM_SET_TSC_KHZ, lv_ioctl_set_tsc_khz },
-	{ KVM_TPR_ACCESS_REPORTING, lv_ioctl_tpr_access_reporting },
-	{ KVM_SET_VAPIC_ADDR, lv_ioctl_set_vapic_addr },
 	{ KVM_KVMCLOCK_CTRL, lv_ioctl_kvmclock_ctrl },
 };
 

@@ -518,6 +518,7 @@ int lv_sync_regs_load(struct lv_vcpu *v);
 
 int lv_fpu_probe(void);
 u64 lv_fpu_supported(void); /* XCR0 bits that guests may have */
+u64 lv_xcr0(struct lv_vcpu *v);
 u32 lv_xsave_size(u64 xcr0, bool compacted);
 int lv_fpu_init(struct lv_vcpu *v);
 void lv_fpu_free(struct lv_vcpu *v);
@@ -627,8 +628,6 @@ LV_VCPU_IOCTL(ioctl_nmi);
 LV_VCPU_IOCTL(ioctl_set_signal_mask);
 LV_VCPU_IOCTL(ioctl_get_tsc_khz);
 LV_VCPU_IOCTL(ioctl_set_tsc_khz);
-LV_VCPU_IOCTL(ioctl_tpr_access_reporting);
-LV_VCPU_IOCTL(ioctl_set_vapic_addr);
 /* pv.c */
 LV_VM_IOCTL(ioctl_get_clock);
 LV_VM_IOCTL(ioctl_set_clock);

@@ -274,7 +274,6 @@ int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0)
 	if (xcr0 & ~v->xcr0_allowed || !lv_valid_xcr0(xcr0))
 		return -EINVAL;
 	v->xcr0 = xcr0;
-	lv_cpuid_refresh(v);
 	return 0;
 }
 

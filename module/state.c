@@ -471,19 +471,6 @@ LV_VCPU_IOCTL(ioctl_set_signal_mask)
 	return 0;
 }
 
-/* The only CPUs that need it have no TPR shadow: report what never happens. */
-LV_VCPU_IOCTL(ioctl_tpr_access_reporting)
-{
-	const struct kvm_tpr_access_ctl *ctl = data;
-
-	return ctl->enabled || ctl->flags ? -EINVAL : 0;
-}
-
-LV_VCPU_IOCTL(ioctl_set_vapic_addr)
-{
-	return -ENOTTY;
-}
-
 /* ---- registers in the run page ---- */
 
 /* User space may write to the page meanwhile: check and use a copy. */

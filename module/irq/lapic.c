@@ -415,13 +415,8 @@ static u32 timer_count(const struct lv_lapic *apic)
 
 static void timer_start_count(struct lv_lapic *apic, u32 count)
 {
-	u64 ns = (u64)count << timer_shift(apic);
-
-	if (!count)
-		return;
-	if (timer_mode(apic) == TIMER_PERIODIC)
-		ns = min(ns, timer_period(apic));
-	timer_start(apic, ns);
+	if (count)
+		timer_start(apic, (u64)count << timer_shift(apic));
 }
 
 static void write_timer_init(struct lv_lapic *apic, u32 count)

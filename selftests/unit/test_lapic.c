@@ -282,7 +282,8 @@ static void test_tpr(void)
 	is(lv_lapic_pending(&apics[0]), NONE, "TPR holds its own class back");
 	notified[0] = 0;
 	lv_lapic_set_tpr(&apics[0], 0x50);
-	is(notified[0], 0, "raising TPR tells nobody");
+	lv_lapic_set_tpr(&apics[0], 0x50);
+	is(notified[0], 0, "raising or keeping TPR tells nobody");
 	lv_lapic_set_tpr(&apics[0], 0x30);
 	is(notified[0], 1, "lowering TPR has the vCPU look");
 	is(take(0), 0x4f, "lowering TPR lets it through");
@@ -304,7 +305,8 @@ static void test_tpr_threshold(void)
 	set(0, LAPIC_TPR, 0x40);
 	is(lv_lapic_tpr_threshold(&apics[0]), 4, "threshold: TPR of its class");
 	set(0, LAPIC_TPR, 0xf0);
-	is(lv_lapic_tpr_threshold(&apics[0]), 4, "threshold: the vector's class");
+	is(lv_lapic_tpr_threshold(&apics[0]), 4,
+	   "threshold: the vector's class");
 	pend(0, 0x61, false);
 	is(lv_lapic_tpr_threshold(&apics[0]), 6, "threshold: of the highest");
 }
@@ -312,6 +314,7 @@ static void test_tpr_threshold(void)
 static void test_level(void)
 {
 	power_up_enabled(1);
+	pend(0, 0x61, true);
 	pend(0, 0x61, true);
 	is(get(0, LAPIC_TMR + 3), 2, "TMR marks a level vector");
 	take(0);
@@ -355,11 +358,13 @@ static void test_software_disable(void)
 	   "software disabled: LVT stays masked");
 	enable(0);
 	set(0, LAPIC_LVT_TIMER, 0x40);
+	set(0, LAPIC_LVT_ERROR, 0x41);
 	is(get(0, LAPIC_LVT_TIMER), 0x40, "enabled: LVT opens");
 	pend(0, 0x51, false);
 	set(0, LAPIC_SPIV, 0xff);
 	is(get(0, LAPIC_LVT_TIMER), LVT_MASKED | 0x40,
 	   "disabling masks the LVT");
+	is(get(0, LAPIC_LVT_ERROR), LVT_MASKED | 0x41, "all of it");
 	is(lv_lapic_pending(&apics[0]), 0x51, "what was pending stays so");
 }
 
@@ -404,7 +409,11 @@ static void test_registers(void)
 	set(0, LAPIC_VERSION, 1);
 	set(0, LAPIC_ESR, 0);
 	is(get(0, LAPIC_ESR), 0, "writing a read-only register is none");
+	notified[0] = 0;
+	set(0, LAPIC_LVT_LINT1, LV_DELIVER_NMI << 8);
+	is(notified[0], 0, "opening LINT1 is no reason to look");
 	set(0, LAPIC_LVT_LINT0, LV_DELIVER_EXTINT << 8);
+	is(notified[0], 1, "opening LINT0 is, the PIC may wait");
 	ok(lv_lapic_accepts_pic(&apics[0]), "LINT0 as ExtINT takes the PIC");
 	set(0, LAPIC_LVT_LINT0, LV_DELIVER_EXTINT << 8 | LVT_MASKED);
 	ok(!lv_lapic_accepts_pic(&apics[0]), "masked it does not");
@@ -430,6 +439,10 @@ static void test_errors(void)
 	send_xapic(0, 1, FIXED(15));
 	set(0, LAPIC_ESR, 0);
 	is(get(0, LAPIC_ESR), 0x60, "an illegal error vector is an error");
+	send_xapic(0, 1, LV_DELIVER_LOWEST << 8 | 15);
+	set(0, LAPIC_ESR, 0);
+	is(get(0, LAPIC_ESR) & 0x20, 0x20,
+	   "lowest priority needs a vector, too");
 	send_xapic(0, 1, FIXED(16));
 	ok(has_irr(1, 16), "16 is the first legal vector");
 }
@@ -604,6 +617,7 @@ static void test_base(void)
 	   "base: no x2APIC if it is not offered");
 	is(lv_lapic_set_base(apic, x2, true), -EINVAL,
 	   "base: not even to user space");
+	is(lv_lapic_set_base(apic, on, false), 0, "base: xAPIC is always");
 	apic->has_x2apic = true;
 
 	enable(0);
@@ -643,6 +657,7 @@ static void test_x2apic_registers(void)
 	is(wrmsr(0, LAPIC_EOI, 0), 0, "EOI of 0");
 	is(wrmsr(0, LAPIC_ESR, 1), -EINVAL, "ESR takes 0 only");
 	is(wrmsr(0, LAPIC_TPR, 0x100), -EINVAL, "TPR has 8 bits");
+	is(wrmsr(0, LAPIC_TPR, 0x1000), -EINVAL, "bit 12 is none of them");
 	is(wrmsr(0, LAPIC_TPR, BIT_ULL(32)), -EINVAL, "and no upper half");
 	is(wrmsr(0, LAPIC_TPR, 0x20), 0, "TPR is written");
 	is(rdmsr(0, LAPIC_TPR), 0x20, "and read");
@@ -654,7 +669,9 @@ static void test_x2apic_registers(void)
 	is(rdmsr(0, LAPIC_LVT_LINT0), 0x10000, "and stay 0");
 	is(rdmsr(0, LAPIC_SELF_IPI), 0xbad, "self IPI is write-only");
 	is(wrmsr(0, LAPIC_SELF_IPI, 0x145), -EINVAL, "self IPI has 8 bits");
+	set_bit(0x45, apics[0].tmr);
 	is(wrmsr(0, LAPIC_SELF_IPI, 0x45), 0, "self IPI");
+	ok(!test_bit(0x45, apics[0].tmr), "is an edge");
 	is(who_has(0x45), 1, "goes to oneself only");
 	is(lv_lapic_rdmsr(&apics[0], 0x840, &val), -EINVAL, "MSR 0x840");
 	is(lv_lapic_wrmsr(&apics[0], 0x8ff, 0), -EINVAL, "MSR 0x8ff");
@@ -723,13 +740,21 @@ static void test_one_shot(void)
 	is(get(0, LAPIC_TIMER_COUNT), 4000, "one-shot: counts down");
 	is(run_until(now_ns + 4000), 1, "one-shot: fires in time");
 	ok(has_irr(0, 0x40), "one-shot: raises its vector");
+	is(get(0, LAPIC_TMR + 2), 0, "one-shot: as an edge");
 	is(get(0, LAPIC_TIMER_COUNT), 0, "one-shot: count stays 0");
 	is(get(0, LAPIC_TIMER_INIT), 5000, "one-shot: initial count is kept");
 	is(run_until(now_ns + 100000), 0, "one-shot: once");
+	set(0, LAPIC_LVT_TIMER, 0x40 | LVT_PERIODIC);
+	is(get(0, LAPIC_TIMER_COUNT), 0, "one-shot: over in any mode");
+	set(0, LAPIC_LVT_TIMER, 0x40);
 
 	set(0, LAPIC_TIMER_INIT, 5000);
 	set(0, LAPIC_TIMER_INIT, 0);
 	is(armed[0], 0, "one-shot: a count of 0 stops it");
+	is(get(0, LAPIC_TIMER_COUNT), 0, "one-shot: and its count");
+	set(0, LAPIC_TIMER_INIT, 5000);
+	set(0, LAPIC_LVT_TIMER, 0x41);
+	is(armed[0], now_ns + 5000, "one-shot: another vector, same time");
 	take(0);
 	set(0, LAPIC_LVT_TIMER, 0x40 | LVT_MASKED);
 	set(0, LAPIC_TIMER_INIT, 10);
@@ -778,9 +803,14 @@ static void test_periodic(void)
 	lv_lapic_timer_expired(&apics[0]);
 	is(armed[0], start + 9000000, "periodic: late by exactly one period");
 
+	set(0, LAPIC_TIMER_DIV, 0);
+	start = now_ns;
+	set(0, LAPIC_TIMER_INIT, 1000000);
+	is(run_until(start + 7000000), 3, "periodic: with a divisor");
+
 	set(0, LAPIC_TIMER_INIT, 1);
 	start = now_ns;
-	run_until(start + 1);
+	run_until(start + 2);
 	ok(armed[0] - now_ns >= 100000, "periodic: the host's rate is bounded");
 	set(0, LAPIC_LVT_TIMER, 0x40);
 	run_until(armed[0]);
@@ -811,6 +841,9 @@ static void test_tsc_deadline(void)
 	lv_lapic_set_tsc_deadline(&apics[0], 10);
 	ok(has_irr(0, 0x40), "deadline: one that has passed fires at once");
 	is(armed[0], 0, "deadline: without arming");
+	take(0);
+	lv_lapic_set_tsc_deadline(&apics[0], now_ns * 2 + 1000);
+	ok(has_irr(0, 0x40), "deadline: so does one that is now");
 	lv_lapic_set_tsc_deadline(&apics[0], 9001000);
 	lv_lapic_set_tsc_deadline(&apics[0], 0);
 	is(armed[0], 0, "deadline: 0 disarms");
@@ -895,6 +928,15 @@ static void test_state(void)
 	lv_lapic_set_state(&apics[2], &state);
 	is(armed[2], 4000000, "state: the TSC deadline survives");
 
+	set_state_reg(&state, LAPIC_ESR, 0x60);
+	set_state_reg(&state, LAPIC_DFR, 0);
+	set_state_reg(&state, 0, 0x1234);
+	lv_lapic_set_state(&apics[2], &state);
+	lv_lapic_get_state(&apics[2], &again);
+	is(state_reg(&again, LAPIC_ESR), 0x60, "state: ESR");
+	is(state_reg(&again, LAPIC_DFR), 0x0fffffff, "state: DFR has 4 bits");
+	is(state_reg(&again, 0), 0, "state: what is no register is not kept");
+
 	/* User space may write anything; KVM's selftests pass data in IRR. */
 	set_state_reg(&state, LAPIC_IRR, 0x5a5a5a5a);
 	set_state_reg(&state, LAPIC_IRR + 1, ~0u);
@@ -934,6 +976,9 @@ static void test_init_reset(void)
 	pend(1, 0x80, true);
 	take(1);
 	pend(1, 0x90, false);
+	wrmsr(1, LAPIC_TPR, 0x10);
+	wrmsr(1, LAPIC_LVT_ERROR, 0x41);
+	send_x2apic(1, 0, FIXED(1));
 	lv_lapic_reset(&apics[1]);
 	ok(lv_lapic_x2apic(&apics[1]), "INIT keeps the mode");
 	is(rdmsr(1, LAPIC_ID), 1, "INIT keeps the ID");
@@ -942,6 +987,13 @@ static void test_init_reset(void)
 	is(armed[1], 0, "INIT stops the timer");
 	is(lv_lapic_pending(&apics[1]), NONE, "INIT drops what is pending");
 	is(rdmsr(1, LAPIC_PPR), 0, "INIT drops what is in service");
+	is(rdmsr(1, LAPIC_ISR + 4), 0, "and shows that");
+	is(rdmsr(1, LAPIC_TMR + 4), 0, "INIT clears TMR");
+	is(rdmsr(1, LAPIC_TPR), 0, "INIT clears TPR");
+	is(rdmsr(1, LAPIC_LVT_ERROR), LVT_MASKED, "INIT masks all of the LVT");
+	ok(!apics[1].irr_pending, "INIT drops the flag");
+	wrmsr(1, LAPIC_ESR, 0);
+	is(rdmsr(1, LAPIC_ESR), 0, "INIT drops errors");
 }
 
 int main(void)

@@ -33,7 +33,4 @@ static inline void lv_hrtimer_setup(struct hrtimer *timer,
 #endif
 }
 
-/* compat.c */
-int lv_xfer_to_guest_mode_handle_work(void);
-
 #endif /* LABVISOR_COMPAT_H */

@@ -75,34 +75,6 @@ static u32 lv_read_mxcsr_mask(void)
 	return fx.mxcsr_mask ?: 0xffbf;
 }
 
-/*
- * QEMU's TCG executes XSETBV in a guest although it is intercepted; see
- * docs/emulators.md.
- */
-DEFINE_STATIC_KEY_FALSE(lv_xsetbv_unseen);
-
-static void lv_find_xsetbv_unseen(void)
-{
-	u32 eax, signature[3];
-
-	if (!boot_cpu_has(X86_FEATURE_HYPERVISOR))
-		return;
-	cpuid(0x40000000, &eax, &signature[0], &signature[1], &signature[2]);
-	if (!memcmp(signature, "TCGTCGTCGTCG", sizeof(signature)))
-		static_branch_enable(&lv_xsetbv_unseen);
-}
-
-/** lv_fpu_see_xcr0 - after an exit: the guest may have changed XCR0 */
-void lv_fpu_see_xcr0(struct lv_vcpu *v)
-{
-	u64 xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
-
-	if (likely(xcr0 == v->xcr0))
-		return;
-	v->xcr0 = xcr0;
-	lv_cpuid_refresh(v);
-}
-
 /** lv_fpu_probe - find out what the host's FPU has; once */
 int lv_fpu_probe(void)
 {

@@ -3,8 +3,8 @@
  * Memory slots: which guest physical memory is where in the launcher.
  *
  * The slots of a VM are a sorted array that never changes once it is
- * published. A change builds a new array, publishes it, waits until nobody
- * uses the old one (SRCU), and frees that.
+ * published. A change builds a new array and publishes it; the old one is freed
+ * when nobody uses it any more (SRCU).
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -81,14 +81,24 @@ static struct lv_slots *slots_edit(const struct lv_slots *old,
 	return new;
 }
 
-/* Nobody uses the old slots, or what is only in them, after this. */
+static void slots_free(struct rcu_head *rcu)
+{
+	kvfree(container_of(rcu, struct lv_slots, rcu));
+}
+
 static void slots_publish(struct lv_vm *vm, struct lv_slots *new)
 {
 	struct lv_slots *old = lv_slots(vm);
 
 	rcu_assign_pointer(vm->mem.slots, new);
+	call_srcu(&vm->mem.srcu, &old->rcu, slots_free);
+}
+
+/* Nobody uses older slots, or what is only in them, after this. */
+static void slots_publish_sync(struct lv_vm *vm, struct lv_slots *new)
+{
+	slots_publish(vm, new);
 	synchronize_srcu_expedited(&vm->mem.srcu);
-	kvfree(old);
 }
 
 static void change_range(struct lv_vm *vm, enum lv_tdp_op op,
@@ -118,7 +128,7 @@ static int slot_remove(struct lv_vm *vm, const struct lv_slot *slot,
 		kvfree(second);
 		return -ENOMEM;
 	}
-	slots_publish(vm, first);
+	slots_publish_sync(vm, first);
 	change_range(vm, LV_TDP_ZAP, &gone);
 	slots_publish(vm, second);
 	if (!to || to->dirty != gone.dirty)
@@ -135,9 +145,11 @@ static int slot_replace(struct lv_vm *vm, const struct lv_slot *old,
 
 	if (!slots)
 		return -ENOMEM;
-	slots_publish(vm, slots);
-	if (new->dirty == dirty)
+	if (new->dirty == dirty) {
+		slots_publish(vm, slots);
 		return 0;
+	}
+	slots_publish_sync(vm, slots);
 	/*
 	 * The log was turned on: have writes fault, page by page. Or off: zap,
 	 * for large mappings to come back.
@@ -290,5 +302,6 @@ void lv_memory_free(struct lv_vm *vm)
 	for (i = 0; i < slots->nr; i++)
 		kvfree(slots->slot[i].dirty);
 	kvfree(slots);
+	srcu_barrier(&vm->mem.srcu);
 	cleanup_srcu_struct(&vm->mem.srcu);
 }

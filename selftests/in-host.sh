@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Run test programs in a lab host: in-host.sh labvisor|kvm SECONDS PROGRAM...
-# Each one gets a freshly loaded module, and SECONDS of time.
+# Each one gets a freshly loaded module, and SECONDS of time. Status 75: one has
+# spoiled the lab host, and the programs behind it have not run.
 
 driver=$1
 limit=$2
@@ -31,7 +32,36 @@ unload()
 }
 
 # Tests push guest memory out to a swap device.
-modprobe brd rd_nr=1 rd_size=262144 && mkswap /dev/ram0 && swapon /dev/ram0
+modprobe brd rd_nr=1 rd_size=262144 && mkswap /dev/ram0 >/dev/null &&
+	swapon /dev/ram0
+spoilt=
+
+# Set $leftovers to the processes that were not here before, other than the
+# kernel's threads.
+before=" $(echo /proc/[0-9]*) "
+find_leftovers()
+{
+	leftovers=
+	for process in /proc/[0-9]*; do
+		case $before in *" $process "*) continue ;; esac
+		! readlink "$process/exe" >/dev/null ||
+			leftovers="$leftovers ${process#/proc/}"
+	done
+}
+
+# A program that ran out of time leaves children, which hold the module.
+kill_leftovers()
+{
+	tries=100
+	find_leftovers
+	while [ -n "$leftovers" ] && [ $tries -gt 0 ]; do
+		# shellcheck disable=SC2086 # one word each
+		kill -9 $leftovers
+		sleep 0.1
+		tries=$((tries - 1))
+		find_leftovers
+	done
+}
 
 for program; do
 	echo "@begin $program"
@@ -39,10 +69,13 @@ for program; do
 	if load; then
 		timeout "$limit" "./$program" 2>&1
 		status=$?
-		unload || echo "Bail out! the module does not unload"
+		kill_leftovers
+		unload || spoilt="the module does not unload"
 	else
 		status=1
-		echo "Bail out! the module does not load"
+		spoilt="the module does not load"
 	fi
+	[ -z "$spoilt" ] || echo "Bail out! $spoilt"
 	echo "@end $program $status"
+	[ -z "$spoilt" ] || exit 75
 done

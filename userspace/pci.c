@@ -49,7 +49,7 @@ static void pci_write(void *opaque, u64 off, unsigned int size, u64 value)
 {
 	if (off == 0 && size == 4)
 		address = value & ~3U;
-	else if (off == RESET && size == 1 && (value & RESET_CPU))
+	else if (off == RESET && (value & RESET_CPU))
 		vm_stop(opaque, EXIT_RESET, "the guest reset itself");
 }
 

@@ -76,9 +76,18 @@ void vcpu_free(struct vcpu *vcpu)
 	free(vcpu);
 }
 
+/*
+ * KVM_RUN. A vCPU that was waiting to be started may say EAGAIN when that has
+ * come, before it runs.
+ */
 int vcpu_run(struct vcpu *vcpu)
 {
-	return dev_ioctl(vcpu->fd, KVM_RUN, NULL);
+	int ret;
+
+	do {
+		ret = dev_ioctl(vcpu->fd, KVM_RUN, NULL);
+	} while (ret == -EAGAIN);
+	return ret;
 }
 
 static u32 io_value(const struct kvm_run *run)
@@ -108,17 +117,14 @@ static void guest_failed(struct vcpu *vcpu)
 	    regs.rbx, regs.rcx);
 }
 
-/*
- * Run to the next exit, which is the value. A vCPU that was waiting to be
- * started may say EAGAIN when that has come.
- */
+/* Run to the next exit, which is the value. */
 u32 vcpu_exit(struct vcpu *vcpu)
 {
 	int ret;
 
 	do {
 		ret = vcpu_run(vcpu);
-	} while (ret == -EINTR || ret == -EAGAIN);
+	} while (ret == -EINTR);
 	if (ret)
 		die("vCPU %u: KVM_RUN: %s", vcpu->id, strerror(-ret));
 	if (is_report(vcpu->run, FAIL_PORT))

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guests and programs that do anything at all. What they get is their own
+ * affair; KVM_RUN has to return when a signal comes, and the host has to be in
+ * order afterwards. ATTACK_SECONDS in the environment makes it longer, and
+ * ATTACK_SEED repeats a run.
+ */
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "guest.h"
+#include <kselftest_harness.h>
+
+#define CODE_BYTES	0x4000u
+
+static void on_alarm(int signal)
+{
+}
+
+static time_t seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+/* Interrupt whatever this process is at, every few milliseconds. */
+static void start_ticking(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct itimerval tick = { { 0, 3000 }, { 0, 3000 } };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &tick, NULL);
+}
+
+static void stop_ticking(void)
+{
+	struct itimerval off = {};
+
+	setitimer(ITIMER_REAL, &off, NULL);
+}
+
+static void randomize(void *data, size_t size)
+{
+	u32 *word = data;
+
+	for (; size >= 4; size -= 4)
+		*word++ = (u32)random() << 16 ^ random();
+}
+
+static void seed(void)
+{
+	unsigned int value = lab_param("ATTACK_SEED", 0);
+
+	if (!value)
+		value = time(NULL);
+	printf("# ATTACK_SEED=%u\n", value);
+	srandom(value);
+}
+
+static void check_fresh_guest(void)
+{
+	static const u8 code[] = { 0xe6, 0x80 };	/* OUT */
+	struct vm *vm = vm_new_irqchip();
+	struct vcpu *vcpu = vcpu_new(vm, 0);
+
+	vcpu_load(vcpu, MODE_REAL, code, code + sizeof(code));
+	if (vcpu_exit(vcpu) != KVM_EXIT_IO)
+		die("a new guest does not run: %s", vcpu_describe(vcpu));
+	vcpu_free(vcpu);
+	vm_free(vm);
+}
+
+/* Random bytes as a guest */
+
+FIXTURE(attack) {
+};
+
+FIXTURE_VARIANT(attack) {
+	enum mode mode;
+	bool irqchip;
+};
+
+#define VARIANT(name, mode_, irqchip_)				\
+FIXTURE_VARIANT_ADD(attack, name) {				\
+	.mode = mode_,						\
+	.irqchip = irqchip_,					\
+}
+VARIANT(real, MODE_REAL, false);
+VARIANT(real_irqchip, MODE_REAL, true);
+VARIANT(protected, MODE_PROT, false);
+VARIANT(protected_irqchip, MODE_PROT, true);
+VARIANT(paged, MODE_PAE, false);
+VARIANT(paged_irqchip, MODE_PAE, true);
+VARIANT(long, MODE_LONG, false);
+VARIANT(long_irqchip, MODE_LONG, true);
+
+FIXTURE_SETUP(attack)
+{
+	seed();
+}
+
+FIXTURE_TEARDOWN(attack)
+{
+	check_fresh_guest();
+}
+
+/* Be a device that answers anything. */
+static bool go_on(struct kvm_run *run)
+{
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		randomize((u8 *)run + run->io.data_offset, 4);
+		return true;
+	case KVM_EXIT_MMIO:
+		randomize(run->mmio.data, 8);
+		return true;
+	case KVM_EXIT_SET_TPR:
+	case KVM_EXIT_HYPERCALL:
+	case KVM_EXIT_IOAPIC_EOI:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void random_code(struct vcpu *vcpu, enum mode mode)
+{
+	struct kvm_regs regs;
+	u64 rsp;
+
+	randomize(vcpu->vm->mem + CODE_GPA, CODE_BYTES);
+	vcpu_mode(vcpu, mode);
+	vcpu_get_regs(vcpu, &regs);
+	rsp = regs.rsp;
+	randomize(&regs, 16 * sizeof(u64));
+	/* Half of the time, pointers that lead somewhere */
+	if (random() & 1) {
+		regs.rbx = HEAP_GPA + (random() & 0xfffff);
+		regs.rsi = DATA_GPA + (random() & 0xfff);
+		regs.rdi = MMIO_GPA + (random() & 0xfff);
+		regs.rsp = rsp;
+	}
+	regs.rip = CODE_GPA + random() % (CODE_BYTES / 2);
+	regs.rflags = (random() & 0x3ffcd5 & ~0x20000) | 2;
+	vcpu_set_regs(vcpu, &regs);
+}
+
+/* What one vCPU does with one piece of code until it stops or time is up. */
+static int run_code(struct vcpu *vcpu)
+{
+	int exits, ret;
+
+	for (exits = 0; exits < 200; exits++) {
+		ret = vcpu_run(vcpu);
+		if (ret)
+			return ret == -EINTR ? 0 : ret;
+		if (!go_on(vcpu->run))
+			return 0;
+	}
+	return 0;
+}
+
+TEST_F_TIMEOUT(attack, random_code, 600)
+{
+	time_t end = seconds() + lab_param("ATTACK_SECONDS", 2);
+	unsigned int i, runs = 0;
+	struct vcpu *vcpu;
+	struct vm *vm;
+	int ret;
+
+	while (seconds() < end) {
+		vm = variant->irqchip ? vm_new_irqchip() : vm_new();
+		vcpu = vcpu_new(vm, 0);
+		start_ticking();
+		for (i = 0; i < 50 && seconds() < end; i++, runs++) {
+			random_code(vcpu, variant->mode);
+			ret = run_code(vcpu);
+			ASSERT_EQ(0, ret);
+		}
+		stop_ticking();
+		vcpu_free(vcpu);
+		vm_free(vm);
+	}
+	EXPECT_LT(0, runs);
+}
+
+/* Endless exceptions must not keep a CPU in the guest (CVE-2015-5307). */
+static void endless_fault(struct trap_frame *frame)
+{
+}
+
+static void endless_guest(void)
+{
+	trap_handlers[UD_VECTOR] = endless_fault;
+	guest_sync(0);
+	asm volatile("ud2");	/* whose handler goes back to it */
+}
+
+TEST(endless_exceptions)
+{
+	struct vcpu *vcpu = vcpu_new(vm_new(), 0);
+	int i;
+
+	vcpu_call(vcpu, endless_guest);
+	EXPECT_EQ(0, vcpu_sync(vcpu));
+	start_ticking();
+	for (i = 0; i < 20; i++)
+		EXPECT_EQ(-EINTR, vcpu_run(vcpu));
+	stop_ticking();
+	check_fresh_guest();
+}
+
+/* Random ioctls */
+
+static const unsigned long requests[] = {
+	KVM_CHECK_EXTENSION, KVM_CREATE_VCPU, KVM_SET_USER_MEMORY_REGION,
+	KVM_GET_DIRTY_LOG, KVM_CLEAR_DIRTY_LOG, KVM_SET_TSS_ADDR,
+	KVM_SET_IDENTITY_MAP_ADDR, KVM_CREATE_IRQCHIP, KVM_GET_IRQCHIP,
+	KVM_SET_IRQCHIP, KVM_CREATE_PIT2, KVM_GET_PIT2, KVM_SET_PIT2,
+	KVM_REINJECT_CONTROL, KVM_IRQ_LINE, KVM_IRQ_LINE_STATUS,
+	KVM_SET_GSI_ROUTING, KVM_SIGNAL_MSI, KVM_IRQFD, KVM_IOEVENTFD,
+	KVM_REGISTER_COALESCED_MMIO, KVM_UNREGISTER_COALESCED_MMIO,
+	KVM_SET_BOOT_CPU_ID, KVM_ENABLE_CAP, KVM_GET_CLOCK, KVM_SET_CLOCK,
+	KVM_RUN, KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS,
+	KVM_GET_SREGS2, KVM_SET_SREGS2, KVM_GET_FPU, KVM_SET_FPU,
+	KVM_GET_XSAVE, KVM_SET_XSAVE, KVM_GET_XCRS, KVM_SET_XCRS,
+	KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_GET_MP_STATE, KVM_SET_MP_STATE,
+	KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, KVM_GET_DEBUGREGS,
+	KVM_SET_DEBUGREGS, KVM_GET_CPUID2, KVM_SET_CPUID2, KVM_GET_TSC_KHZ,
+	KVM_SET_TSC_KHZ, KVM_INTERRUPT, KVM_NMI, KVM_TPR_ACCESS_REPORTING,
+	KVM_KVMCLOCK_CTRL, KVM_SET_GUEST_DEBUG, KVM_TRANSLATE, KVM_GET_MSRS,
+	KVM_SET_MSRS, KVM_GET_SUPPORTED_CPUID, KVM_GET_MSR_INDEX_LIST,
+};
+
+/* Small numbers are where the interesting cases are. */
+static void random_argument(u8 *arg, size_t size)
+{
+	u32 *word = (u32 *)arg;
+	size_t i;
+
+	for (i = 0; i < size / 4; i++) {
+		switch (random() % 4) {
+		case 0:
+			word[i] = 0;
+			break;
+		case 1:
+			word[i] = random() % 40;
+			break;
+		case 2:
+			word[i] = 1u << random() % 32;
+			break;
+		default:
+			word[i] = random() ^ random() << 16;
+		}
+	}
+}
+
+static void random_ioctl(const int *fds, int n, u8 *arg)
+{
+	unsigned long request = requests[random() % ARRAY_LEN(requests)];
+	struct kvm_userspace_memory_region *region = (void *)arg;
+
+	random_argument(arg, 2 * PAGE_SIZE);
+	if (request == KVM_SET_USER_MEMORY_REGION) {
+		/* Memory that may be written to, and not all that there is */
+		region->slot %= 8;
+		region->guest_phys_addr &= 0xfffff000;
+		region->memory_size &= 0x3ff000;
+		region->userspace_addr = (uintptr_t)arg + 4 * PAGE_SIZE;
+	}
+	if (request == KVM_GET_DIRTY_LOG || request == KVM_CLEAR_DIRTY_LOG)
+		memcpy(arg + 8, &(u8 *){ arg + PAGE_SIZE }, sizeof(arg));
+	if (random() % 16 == 0)
+		dev_ioctl_value(fds[random() % n], request, random() % 5000);
+	else
+		dev_ioctl(fds[random() % n], request, arg);
+}
+
+static void random_ioctls(time_t end)
+{
+	u8 *arg = map_memory(16 * MIB);
+	int fds[6], n, i;
+
+	while (seconds() < end) {
+		fds[0] = lab_open();
+		fds[1] = MUST(fds[0], KVM_CREATE_VM, 0);
+		if (random() & 1)
+			MUST(fds[1], KVM_CREATE_IRQCHIP, 0);
+		fds[2] = eventfd(0, 0);
+		for (n = 3; n < 6; n++)
+			fds[n] = MUST(fds[1], KVM_CREATE_VCPU, n);
+		start_ticking();
+		for (i = 0; i < 300; i++)
+			random_ioctl(fds, n, arg);
+		stop_ticking();
+		closefrom(3);
+	}
+}
+
+/* In a child, whose memory and descriptors may come to grief. */
+TEST(ioctls)
+{
+	time_t end = seconds() + lab_param("ATTACK_SECONDS", 2);
+	int status;
+	pid_t pid;
+
+	seed();
+	pid = fork();
+	if (!pid) {
+		random_ioctls(end);
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	check_fresh_guest();
+}
+
+TEST_HARNESS_MAIN

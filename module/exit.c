@@ -116,16 +116,13 @@ static int lv_measure_insn(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	unsigned int usual = lv_usual_insn[exit->reason].len;
 	struct lv_insn insn;
-	u8 bytes[15];
-	int n, err;
+	int err;
 
-	n = lv_fetch_insn(v, bytes, usual);
-	if (n == usual && !memcmp(bytes, lv_usual_insn[exit->reason].bytes,
-				  usual)) {
+	if (likely(lv_insn_is(v, lv_usual_insn[exit->reason].bytes, usual))) {
 		exit->insn_len = usual;
 		return 0;
 	}
-	err = n < 0 ? n : lv_decode_at_rip(v, &insn);
+	err = lv_decode_at_rip(v, &insn);
 	if (!err) {
 		exit->insn_len = insn.length;
 		return 0;

@@ -3,6 +3,7 @@
  * Guest linear addresses: the page walker's surroundings in the kernel.
  */
 #include <linux/mm.h>
+#include <linux/uaccess.h>
 
 #include "labvisor.h"
 #include "mmu/walk.h"
@@ -121,6 +122,49 @@ static gva_t linear_rip(struct lv_vcpu *v)
 	return (u32)(cs.base + lv_rip(v));
 }
 
+/* Remember where RIP's page is, for lv_insn_is(). */
+static void remember_page(struct lv_vcpu *v, gva_t gva, gpa_t gpa)
+{
+	struct lv_slots *slots = lv_slots(v->vm);
+	const struct lv_slot *slot = lv_slot_find(slots, gpa >> PAGE_SHIFT);
+
+	if (!slot || offset_in_page(gva) != offset_in_page(lv_rip(v)))
+		return;
+	v->insn.slots_generation = slots->generation;
+	v->insn.page = lv_rip(v) >> PAGE_SHIFT;
+	v->insn.hva = lv_slot_hva(slot, gpa >> PAGE_SHIFT);
+}
+
+/**
+ * lv_insn_is() - does the instruction at RIP begin with these bytes?
+ * @v: the vCPU, loaded; the caller holds vm->mem.srcu
+ * @bytes: the bytes
+ * @len: how many, at most 4
+ *
+ * A cheap question that may be answered by "no" or "do not know" alike: it
+ * reads the bytes where lv_fetch_insn() found RIP's page last. The guest may
+ * have remapped the page since; that it then still finds these bytes there,
+ * while the CPU executed another encoding of the same instruction, is left to
+ * guests that want to confuse themselves.
+ */
+bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len)
+{
+	u64 rip = lv_rip(v);
+	u32 seen, want = 0;
+	int err;
+
+	if (unlikely(v->insn.page != rip >> PAGE_SHIFT ||
+		     v->insn.slots_generation != lv_slots(v->vm)->generation ||
+		     offset_in_page(rip) > PAGE_SIZE - sizeof(seen)))
+		return false;
+	pagefault_disable();
+	err = __get_user(seen,
+			 (u32 __user *)(v->insn.hva + offset_in_page(rip)));
+	pagefault_enable();
+	memcpy(&want, bytes, len);
+	return !err && !((seen ^ want) & GENMASK(8 * len - 1, 0));
+}
+
 /**
  * lv_fetch_insn() - read the bytes at CS:RIP
  * @v: the vCPU, loaded; the caller holds vm->mem.srcu
@@ -148,6 +192,8 @@ int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max)
 			ret = lv_gpa_read(v->vm, gpa, buf + done, n, v->atomic);
 		if (ret)
 			break;
+		if (!done)
+			remember_page(v, gva, gpa);
 	}
 	if (done)
 		return done;

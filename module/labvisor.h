@@ -193,6 +193,11 @@ struct lv_vcpu {
 	struct lv_msrs *msrs; /* once; MTRRs and other rare MSRs, msr.c */
 	struct xregs_state *xstate; /* once */
 	struct lv_mmu_cache mmu_cache; /* own */
+	struct {
+		u64 slots_generation;
+		u64 page;
+		hva_t hva;
+	} insn; /* own: the page of the last instruction that was fetched */
 
 	u32 nr_cpuid; /* own */
 	struct kvm_cpuid_entry2 *cpuid; /* own */
@@ -451,6 +456,7 @@ struct lv_fault {
 int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
 		  struct lv_fault *fault);
 int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max);
+bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len);
 
 /* ---- ports, MMIO, emulation (io.c) ---- */
 

@@ -14,8 +14,9 @@
  * Where @gpa is mapped, and by which slot. -EFAULT: nowhere; -EPERM: to be
  * written, but read-only.
  */
-static int gpa_slot(struct lv_vm *vm, gpa_t gpa, bool write,
-		    const struct lv_slot **slot, void __user **uptr)
+static __always_inline int gpa_slot(struct lv_vm *vm, gpa_t gpa, bool write,
+				    const struct lv_slot **slot,
+				    void __user **uptr)
 {
 	gfn_t gfn = gpa >> PAGE_SHIFT;
 

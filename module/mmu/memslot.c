@@ -15,16 +15,6 @@
 /* More would overflow the int that counts pages in the host's mm code. */
 #define MAX_SLOT_PAGES ((1UL << 31) - 1)
 
-/**
- * lv_slots() - the current slots
- * @vm: the VM; the caller holds vm->mem.srcu or vm->lock
- */
-struct lv_slots *lv_slots(struct lv_vm *vm)
-{
-	return srcu_dereference_check(vm->mem.slots, &vm->mem.srcu,
-				      lockdep_is_held(&vm->lock));
-}
-
 /* The slow half of lv_slot_find(): binary search. Finds "gone" ones, too. */
 const struct lv_slot *lv_slot_search(struct lv_slots *slots, gfn_t gfn)
 {
@@ -90,6 +80,7 @@ static void slots_publish(struct lv_vm *vm, struct lv_slots *new)
 {
 	struct lv_slots *old = lv_slots(vm);
 
+	new->generation = old->generation + 1;
 	rcu_assign_pointer(vm->mem.slots, new);
 	call_srcu(&vm->mem.srcu, &old->rcu, slots_free);
 }

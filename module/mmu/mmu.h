@@ -41,12 +41,14 @@ struct lv_slot {
 /**
  * struct lv_slots - one version of a VM's slots, constant once published
  * @rcu: to free it
+ * @generation: number of the version
  * @hint: index of the slot found last (atomic)
  * @nr: number of slots
  * @slot: sorted by @gfn, without overlaps, followed by an empty one
  */
 struct lv_slots {
 	struct rcu_head rcu;
+	u64 generation;
 	unsigned int hint;
 	unsigned int nr;
 	struct lv_slot slot[];
@@ -94,9 +96,13 @@ struct lv_mmu_cache {
 
 /* ---- slots (memslot.c) ---- */
 
+/* The current slots; the caller holds vm->mem.srcu or vm->lock. */
+#define lv_slots(vm)                                             \
+	srcu_dereference_check((vm)->mem.slots, &(vm)->mem.srcu, \
+			       lockdep_is_held(&(vm)->lock))
+
 int lv_memory_init(struct lv_vm *vm);
 void lv_memory_free(struct lv_vm *vm); /* after lv_mmu_free() */
-struct lv_slots *lv_slots(struct lv_vm *vm);
 const struct lv_slot *lv_slot_search(struct lv_slots *slots, gfn_t gfn);
 
 /**

@@ -74,8 +74,11 @@ static u64 reserved_in_large(const struct lv_walk *w, int level)
 	return PTE_PS;
 }
 
-/* What the entry of a PAE page-directory-pointer table may not have. */
-#define PDPTE_RESERVED (GENMASK_ULL(8, 5) | GENMASK_ULL(2, 1) | PTE_NX)
+/*
+ * What the entry of a PAE page-directory-pointer table may not have. Bit 5 is
+ * reserved as well, but QEMU sets it as if it were the accessed bit.
+ */
+#define PDPTE_RESERVED (GENMASK_ULL(8, 6) | GENMASK_ULL(2, 1) | PTE_NX)
 
 static bool is_pdpte(const struct lv_walk *w, int level)
 {

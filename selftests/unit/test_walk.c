@@ -395,7 +395,7 @@ static void test_reserved(void)
 	check_reserved(w, 3, BITS(51, 40) | BITS(29, 13), "1 GiB");
 
 	w = setup(3, 1);
-	check_reserved(w, 3, BITS(63, 40) | BITS(8, 5) | BITS(2, 1), "PDPTE");
+	check_reserved(w, 3, BITS(63, 40) | BITS(8, 6) | BITS(2, 1), "PDPTE");
 	check_reserved(w, 2, BITS(62, 40), "table");
 	check_reserved(w, 1, BITS(62, 40), "4 KiB");
 	w.nx = false;

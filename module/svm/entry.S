@@ -32,6 +32,11 @@ SYM_FUNC_START(svm_enter)
 	push	%rdi			/* vCPU, for the way back */
 
 	clgi
+	/*
+	 * VMRUN saves this: host interrupts exit. Not just before VMRUN, where
+	 * the interrupt shadow of STI would extend into the guest.
+	 */
+	sti
 	mov	%rsi, %rax		/* VMRUN and VMLOAD address the VMCB by RAX */
 	vmload	%rax
 
@@ -56,7 +61,6 @@ SYM_FUNC_START(svm_enter)
 	verw	x86_verw_sel(%rip)
 .Lbuffers_clear:
 #endif
-	sti				/* saved by VMRUN: host interrupts exit */
 	vmrun	%rax
 	cli
 

@@ -27,6 +27,7 @@ enum {
 	LV_ENC_M1 = LV_ENC_RMI + 1, /* r/m, 1 */
 	LV_ENC_FD, /* rAX, moffs */
 	LV_ENC_TD, /* moffs, rAX */
+	LV_ENC_O, /* register in the opcode */
 };
 
 enum {
@@ -84,11 +85,12 @@ static const u32 primary_map[256] = {
 	[0x06 ... 0x07] = NO64, [0x0e] = NO64, [0x16 ... 0x17] = NO64,
 	[0x1e ... 0x1f] = NO64, [0x27] = NO64, [0x2f] = NO64,
 	[0x37] = NO64, [0x3f] = NO64,
+	[0x50 ... 0x57] = I(PUSH, O), [0x58 ... 0x5f] = I(POP, O),
 	[0x60 ... 0x61] = NO64,
 	[0x62] = MODRM | MEM | NO64,
 	[0x63] = I(MOVSX, RM),
-	[0x68] = IMM(Z), [0x69] = I(IMUL, RMI) | IMM(Z),
-	[0x6a] = IMM(8), [0x6b] = I(IMUL, RMI) | IMM(8),
+	[0x68] = I(PUSH, I) | IMM(Z), [0x69] = I(IMUL, RMI) | IMM(Z),
+	[0x6a] = I(PUSH, I) | IMM(8), [0x6b] = I(IMUL, RMI) | IMM(8),
 	[0x6c] = I(INS, ZO) | BYTE, [0x6d] = I(INS, ZO),
 	[0x6e] = I(OUTS, ZO) | BYTE, [0x6f] = I(OUTS, ZO),
 	[0x70 ... 0x7f] = IMM(8),
@@ -99,7 +101,7 @@ static const u32 primary_map[256] = {
 	[0x86] = I(XCHG, MR) | BYTE, [0x87] = I(XCHG, MR),
 	[0x88] = I(MOV, MR) | BYTE, [0x89] = I(MOV, MR),
 	[0x8a] = I(MOV, RM) | BYTE, [0x8b] = I(MOV, RM),
-	[0x8c] = MODRM, [0x8d] = MODRM | MEM, [0x8e] = MODRM,
+	[0x8c] = I(MOV, MS), [0x8d] = MODRM | MEM, [0x8e] = MODRM,
 	[0x8f] = G(1A, M),
 	[0x9a] = IMM(FAR) | NO64,
 	[0xa0] = I(MOV, FD) | BYTE, [0xa1] = I(MOV, FD),
@@ -461,6 +463,10 @@ static u8 decode_op(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 		if (insn->rep == 0xf2)
 			return LV_OP_NONE;
 		return insn->mem && !insn->rep ? op : LV_OP_UNDEFINED;
+	case LV_OP_MOV:
+		if (insn->enc == LV_ENC_MS && (insn->reg & 7) > LV_SEG_GS)
+			return LV_OP_UNDEFINED;
+		return op;
 	case LV_OP_MOVNTI:
 		return insn->opsize || insn->rep ? LV_OP_UNDEFINED : op;
 	case LV_OP_CMPXCHG8B:
@@ -491,6 +497,8 @@ static void decode_sizes(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 	if ((op >= LV_OP_IN && bytes == 8) ||
 	    (op == LV_OP_MOVNTI && bytes == 2))
 		bytes = 4;
+	if (insn->enc == LV_ENC_MS && insn->mem)
+		bytes = 2;
 	if (desc & BYTE)
 		bytes = 1;
 	if (op != LV_OP_SSE_LOAD && op != LV_OP_SSE_STORE)
@@ -550,6 +558,10 @@ static void decode_special(struct lv_insn *insn, struct cursor *c)
 		insn->base = LV_REG_NONE;
 		insn->index = LV_REG_NONE;
 		insn->disp = take(c, insn->addr_bytes);
+		break;
+	case LV_ENC_O:
+		insn->enc = LV_ENC_M;
+		insn->rm = (insn->opcode & 7) | (insn->rex & 1) << 3;
 		break;
 	}
 }

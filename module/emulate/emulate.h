@@ -83,8 +83,10 @@ enum lv_op {
 /** enum lv_encoding - where the operands are, in the manuals' terms */
 enum lv_encoding {
 	LV_ENC_ZO, /* none, or implied */
+	LV_ENC_I, /* immediate */
 	LV_ENC_M, /* r/m */
 	LV_ENC_MR, /* r/m, reg */
+	LV_ENC_MS, /* r/m, segment register */
 	LV_ENC_RM, /* reg, r/m */
 	LV_ENC_MI, /* r/m, immediate */
 	LV_ENC_MC, /* r/m, CL */
@@ -151,6 +153,7 @@ struct lv_insn {
  * struct lv_emul_seg - segment register as the CPU caches it
  * @base: base address
  * @limit: limit in bytes
+ * @selector: selector
  * @type: descriptor type, four bits
  * @s: code or data, not system
  * @present: usable: present and not null
@@ -159,6 +162,7 @@ struct lv_insn {
 struct lv_emul_seg {
 	u64 base;
 	u32 limit;
+	u16 selector;
 	u8 type;
 	bool s;
 	bool present;

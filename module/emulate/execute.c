@@ -314,6 +314,8 @@ static u64 source(const struct lv_emul *e)
 	switch (e->insn.enc) {
 	case LV_ENC_MR:
 		return read_reg(e, e->insn.reg, e->insn.op_bytes);
+	case LV_ENC_MS:
+		return e->seg[e->insn.reg & 7].selector;
 	case LV_ENC_MC:
 		return e->regs[LV_RCX];
 	default:
@@ -471,13 +473,14 @@ static enum lv_emul_result pop_rm(struct lv_emul *e)
 	return lv_emul_retire(e);
 }
 
-static enum lv_emul_result push_rm(struct lv_emul *e)
+static enum lv_emul_result push_operand(struct lv_emul *e)
 {
-	enum lv_emul_result r;
+	enum lv_emul_result r = LV_EMUL_DONE;
+	u64 val = e->insn.imm;
 	gva_t linear;
-	u64 val;
 
-	r = open_rm(e, e->insn.op_bytes, ACCESS_READ, 0, &linear, &val);
+	if (e->insn.enc != LV_ENC_I)
+		r = open_rm(e, e->insn.op_bytes, ACCESS_READ, 0, &linear, &val);
 	if (r == LV_EMUL_DONE)
 		r = push(e, val);
 	return r == LV_EMUL_DONE ? lv_emul_retire(e) : r;
@@ -525,7 +528,7 @@ enum lv_emul_result lv_emulate(struct lv_emul *e)
 	case LV_OP_CMPXCHG8B:
 		return compare_exchange_pair(e);
 	case LV_OP_PUSH:
-		return push_rm(e);
+		return push_operand(e);
 	case LV_OP_POP:
 		return pop_rm(e);
 	case LV_OP_CALL:

@@ -12,6 +12,7 @@
 #define FLAG_AF BIT(4)
 #define FLAG_ZF BIT(6)
 #define FLAG_SF BIT(7)
+#define FLAG_TF BIT(8)
 #define FLAG_DF BIT(10)
 #define FLAG_OF BIT(11)
 #define FLAG_RF BIT(16)

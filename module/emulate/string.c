@@ -111,7 +111,8 @@ enum lv_emul_result lv_emul_string(struct lv_emul *e)
  * @e: the instruction
  * @io: out
  *
- * Offers as many elements at once as lie in one page. The caller moves some
+ * Offers as many elements at once as lie in one page, but only one if they go
+ * backwards or are single-stepped. The caller moves some
  * or all of them, then calls lv_emul_string_done().
  *
  * Return: LV_EMUL_DONE, or LV_EMUL_FAULT.
@@ -136,7 +137,7 @@ enum lv_emul_result lv_emul_string_io(struct lv_emul *e,
 		return r;
 
 	io->count = 1;
-	if (e->rflags & FLAG_DF)
+	if (e->rflags & (FLAG_DF | FLAG_TF))
 		return LV_EMUL_DONE;
 	count = min_t(u64, count, (4096 - (io->linear & 4095)) / bytes);
 	if (count > 1 && lv_emul_linear(e, seg, offset, count * bytes, in,

@@ -60,6 +60,7 @@ struct lv_emul_seg native_segment(enum native_seg nr)
 	return (struct lv_emul_seg){
 		.base = segments[nr].base,
 		.limit = segments[nr].limit,
+		.selector = segments[nr].selector,
 		.type = segments[nr].type,
 		.s = true,
 		.present = segments[nr].selector,

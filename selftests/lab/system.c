@@ -243,6 +243,7 @@ TEST_F(system, extensions_are_true)
 	bool offered;
 	int ret;
 
+	MUST(vm->fd, KVM_CREATE_IRQCHIP, 0);
 	for (i = 0; i < ARRAY_LEN(pointer_ioctls); i++) {
 		offered = !pointer_ioctls[i].cap ||
 			  dev_ioctl_value(self->fd, KVM_CHECK_EXTENSION,

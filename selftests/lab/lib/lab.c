@@ -63,6 +63,12 @@ bool lab_is_labvisor(void)
 	return access("/sys/module/labvisor", F_OK) == 0;
 }
 
+/* Whether QEMU emulates the lab host's processor, whose limits tests respect. */
+bool lab_is_tcg(void)
+{
+	return cpuid(0x40000000, 0).ebx == 0x54474354;
+}
+
 /* A number from the environment, for the tests that take one. */
 long lab_param(const char *name, long fallback)
 {

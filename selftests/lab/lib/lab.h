@@ -109,6 +109,7 @@ int must_ioctl(int fd, unsigned long request, unsigned long arg,
 const char *lab_device(void);
 int lab_open(void);
 bool lab_is_labvisor(void);
+bool lab_is_tcg(void);
 long lab_param(const char *name, long fallback);
 int read_number(const char *path, long *value);
 int write_text(const char *path, const char *text);

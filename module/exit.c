@@ -216,16 +216,36 @@ static int lv_mov_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 }
 
 /* LMSW sets PE, MP, EM, TS and cannot clear PE. */
-static int lv_load_msw(struct lv_vcpu *v, const struct lv_exit *exit, u16 msw)
+static int lv_lmsw(struct lv_vcpu *v, const struct lv_exit *exit,
+		   const struct lv_insn *insn)
 {
 	const u64 mask = X86_CR0_MP | X86_CR0_EM | X86_CR0_TS;
 	u64 cr0 = lv_cr0(v);
+	u16 msw;
 	int err;
 
+	if (!insn->mem)
+		msw = lv_reg(v, insn->rm);
+	else if (!lv_load_operand(v, insn, &msw, &err))
+		return err;
 	cr0 = (cr0 & ~mask) | (msw & (mask | X86_CR0_PE));
 	err = lv_set_cr0(v, cr0);
 	if (err)
 		return err == LV_SLEEPABLE ? err : lv_inject_gp(v);
+	lv_skip_insn(v, exit);
+	return LV_RESUME;
+}
+
+static int lv_smsw(struct lv_vcpu *v, const struct lv_exit *exit,
+		   const struct lv_insn *insn)
+{
+	u64 cr0 = lv_cr0(v);
+
+	if (insn->mem)
+		return lv_store_operand(v, insn, cr0);
+	if (insn->op_bytes == 2)
+		cr0 = (lv_reg(v, insn->rm) & ~0xffffULL) | (u16)cr0;
+	lv_set_reg(v, insn->rm, cr0);
 	lv_skip_insn(v, exit);
 	return LV_RESUME;
 }
@@ -246,14 +266,11 @@ static int lv_decoded_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 		lv_skip_insn(v, exit);
 		return LV_RESUME;
 	}
-	if (insn->map == LV_MAP_0F && insn->opcode == 0x01 && !insn->mem) {
+	if (insn->map == LV_MAP_0F && insn->opcode == 0x01) {
 		if ((insn->reg & 7) == 6)
-			return lv_load_msw(v, exit, lv_reg(v, insn->rm));
-		if ((insn->reg & 7) == 4) { /* SMSW */
-			lv_set_reg(v, insn->rm, lv_cr0(v));
-			lv_skip_insn(v, exit);
-			return LV_RESUME;
-		}
+			return lv_lmsw(v, exit, insn);
+		if ((insn->reg & 7) == 4)
+			return lv_smsw(v, exit, insn);
 	}
 	return lv_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, exit);
 }

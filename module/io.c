@@ -46,11 +46,12 @@ struct lv_frag {
  * @writes: device writes that wait for the instruction to complete
  * @nr_writes: length of @writes
  * @sent: writes that went out
+ * @rip: where the instruction is
  * @known_gpa: where the faulting access goes, without a walk
+ * @known_access: what the CPU has found to be allowed there
  * @sleepable: the emulation stopped because it must not sleep
- * @keep_log: the next emulation continues this instruction
- * @port_rip: RIP of the IN or INS that waits
- * @port_len: its length
+ * @port_len: length of the IN that waits
+ * @port_size: what it reads
  * @string: what an INS or OUTS transfers
  * @port_page: page LV_VCPU_PIO_PAGE of the vCPU's mmap
  */
@@ -60,11 +61,12 @@ struct lv_io {
 	struct lv_frag reads[LV_IO_LOG];
 	struct lv_frag writes[LV_IO_LOG];
 	u8 nr_reads, cursor, nr_writes, sent;
+	u64 rip;
 	gpa_t known_gpa;
+	u32 known_access;
 	bool sleepable;
-	bool keep_log;
-	u64 port_rip;
 	u8 port_len;
+	u8 port_size;
 	struct lv_string_io string;
 	void *port_page;
 };
@@ -124,7 +126,7 @@ static enum lv_emul_result lv_io_translate(struct lv_vcpu *v, gva_t linear,
 	struct lv_fault fault;
 	int err;
 
-	if (io->known_gpa != LV_INVALID_GPA &&
+	if (io->known_gpa != LV_INVALID_GPA && !(access & ~io->known_access) &&
 	    offset_in_page(io->known_gpa) == offset_in_page(linear)) {
 		*gpa = io->known_gpa;
 		return LV_EMUL_DONE;
@@ -252,6 +254,9 @@ enum lv_emul_result lv_emul_write(struct lv_emul *e, gva_t linear,
 	unsigned int i, len, done;
 	int err;
 
+	/* What stops half-way could not start over. */
+	if (v->atomic && lv_frag_len(linear, bytes) != bytes)
+		return lv_io_sleep(v->io);
 	for (i = 0, done = 0; done < bytes; i++, done += len) {
 		len = lv_frag_len(linear + done, bytes - done);
 		r = lv_io_translate(v, linear + done, LV_ACCESS_WRITE, &gpa[i]);
@@ -282,19 +287,21 @@ enum lv_emul_result lv_emul_cmpxchg(struct lv_emul *e, gva_t linear,
 	enum lv_emul_result r;
 	int err;
 
-	/* Devices know no atomic access, and none spans two pages here. */
-	if (bytes > 8 || lv_frag_len(linear, bytes) != bytes)
+	/*
+	 * Devices know no atomic access, and memory comes here only if its
+	 * slot is new, or if a page of devices follows: let that be split.
+	 */
+	if (bytes > 8 || linear & (bytes - 1))
 		return lv_emul_write(e, linear, new, bytes);
 	r = lv_io_translate(v, linear, LV_ACCESS_WRITE, &gpa);
 	if (r != LV_EMUL_DONE)
 		return r;
 	memcpy(expected, old, bytes);
 	err = lv_gpa_cmpxchg(v->vm, gpa, expected, new, bytes, v->atomic);
-	if (!err)
-		return memcmp(expected, old, bytes) ? LV_EMUL_AGAIN :
-						      LV_EMUL_DONE;
+	if (err >= 0)
+		return err ? LV_EMUL_AGAIN : LV_EMUL_DONE;
 	if (err == -EAGAIN)
-		return v->atomic ? lv_io_sleep(v->io) : LV_EMUL_AGAIN;
+		return lv_io_sleep(v->io);
 	return lv_queue_write(v->io, gpa, new, bytes);
 }
 
@@ -326,6 +333,7 @@ static void lv_fill_seg(struct lv_vcpu *v, struct lv_emul *e, unsigned int nr)
 	e->seg[nr] = (struct lv_emul_seg){
 		.base = seg.base,
 		.limit = seg.limit,
+		.selector = seg.selector,
 		.type = seg.type,
 		.s = seg.s,
 		.present = seg.present && !seg.unusable,
@@ -333,12 +341,12 @@ static void lv_fill_seg(struct lv_vcpu *v, struct lv_emul *e, unsigned int nr)
 	};
 }
 
-/* In 64-bit mode only FS and GS matter, and only if they are used. */
+/* In 64-bit mode only FS and GS matter, if they are used, or a selector. */
 static void lv_fill_segs(struct lv_vcpu *v, struct lv_emul *e)
 {
 	unsigned int nr;
 
-	if (e->mode == LV_MODE_64) {
+	if (e->mode == LV_MODE_64 && e->insn.enc != LV_ENC_MS) {
 		if (e->insn.seg == LV_SEG_FS || e->insn.seg == LV_SEG_GS)
 			lv_fill_seg(v, e, e->insn.seg);
 		return;
@@ -353,6 +361,7 @@ static void lv_emul_begin(struct lv_vcpu *v, struct lv_emul *e)
 	lv_rflags(v);
 	lv_reg(v, LV_RSP);
 	e->owner = v;
+	v->io->rip = v->rip;
 	memcpy(e->regs, v->regs, sizeof(e->regs));
 	e->rip = v->rip;
 	e->rflags = v->rflags;
@@ -367,6 +376,7 @@ static void lv_emul_commit(struct lv_vcpu *v, const struct lv_emul *e)
 {
 	bool step = v->rflags & X86_EFLAGS_TF;
 
+	v->io->nr_reads = 0;
 	memcpy(v->regs, e->regs, sizeof(v->regs));
 	lv_mark_dirty(v, LV_R_RSP);
 	lv_set_rip(v, e->rip);
@@ -392,10 +402,11 @@ static int lv_emul_failed(struct lv_vcpu *v)
 {
 	struct kvm_run *run = v->run;
 	u8 bytes[15];
-	int n = lv_fetch_insn(v, bytes, sizeof(bytes));
+	int n;
 
 	if (v->atomic)
 		return LV_SLEEPABLE;
+	n = lv_fetch_insn(v, bytes, sizeof(bytes));
 	memset(&run->emulation_failure, 0, sizeof(run->emulation_failure));
 	run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
 	if (n > 0) {
@@ -429,15 +440,19 @@ static int lv_send_writes(struct lv_vcpu *v)
 	return LV_RESUME;
 }
 
-/* The instruction is in io->emul. Emulate it, once or again. */
-static int lv_emulate_insn(struct lv_vcpu *v)
+/*
+ * Emulate the instruction in io->emul, once or again. True: that succeeded, but
+ * the vCPU has not seen it yet; false: @out is the outcome.
+ */
+static bool lv_try_insn(struct lv_vcpu *v, int *out)
 {
 	struct lv_io *io = v->io;
 	struct lv_emul *e = &io->emul;
 
+	*out = LV_SLEEPABLE;
 	if (v->atomic && (e->insn.op == LV_OP_SSE_LOAD ||
 			  e->insn.op == LV_OP_SSE_STORE))
-		return LV_SLEEPABLE;
+		return false;
 	io->state = LV_IO_IDLE;
 	io->cursor = 0;
 	io->nr_writes = 0;
@@ -448,18 +463,80 @@ static int lv_emulate_insn(struct lv_vcpu *v)
 	switch (lv_emulate(e)) {
 	case LV_EMUL_DONE:
 	case LV_EMUL_REP:
-		lv_emul_commit(v, e);
-		return lv_send_writes(v);
+		return true;
 	case LV_EMUL_AGAIN:
 		if (io->state == LV_IO_MMIO_READ)
-			return LV_TO_USER;
-		io->keep_log = io->sleepable;
-		return io->sleepable ? LV_SLEEPABLE : LV_RESUME;
+			*out = LV_TO_USER;
+		else if (!io->sleepable)
+			*out = LV_RESUME;
+		return false;
 	case LV_EMUL_FAULT:
-		return lv_emul_inject(v, &e->fault);
+		*out = lv_emul_inject(v, &e->fault);
+		return false;
 	default:
-		return lv_emul_failed(v);
+		*out = lv_emul_failed(v);
+		return false;
 	}
+}
+
+static int lv_emulate_insn(struct lv_vcpu *v)
+{
+	int out;
+
+	if (!lv_try_insn(v, &out))
+		return out;
+	lv_emul_commit(v, &v->io->emul);
+	return lv_send_writes(v);
+}
+
+/* Emulate MOV of 16 bits with the memory operand of another instruction. */
+static void lv_pose_as_mov(struct lv_vcpu *v, const struct lv_insn *insn, u8 enc)
+{
+	struct lv_io *io = v->io;
+
+	io->emul.insn = *insn;
+	io->emul.insn.op = LV_OP_MOV;
+	io->emul.insn.enc = enc;
+	io->emul.insn.op_bytes = 2;
+	io->emul.insn.src_bytes = 2;
+	io->known_gpa = LV_INVALID_GPA;
+	io->nr_reads = 0;
+}
+
+/**
+ * lv_load_operand - read 16 bits from an instruction's memory operand
+ * @v: the vCPU
+ * @insn: the instruction at RIP
+ * @val: what is there
+ * @out: if this fails, what the exit handler shall return
+ */
+bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
+		     int *out)
+{
+	lv_pose_as_mov(v, insn, LV_ENC_RM);
+	v->io->emul.insn.reg = LV_RAX;
+	if (lv_try_insn(v, out)) {
+		*val = v->io->emul.regs[LV_RAX];
+		return true;
+	}
+	if (v->io->state != LV_IO_IDLE) {
+		v->io->state = LV_IO_IDLE; /* user space's devices: not offered */
+		*out = lv_emul_failed(v);
+	}
+	return false;
+}
+
+/**
+ * lv_store_operand - complete an instruction that only stores 16 bits
+ * @v: the vCPU
+ * @insn: the instruction at RIP
+ * @val: what to store in its memory operand
+ */
+int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val)
+{
+	lv_pose_as_mov(v, insn, LV_ENC_MI);
+	v->io->emul.insn.imm = val;
+	return lv_emulate_insn(v);
 }
 
 /* Only one operand can be the one that faulted, unless there are two. */
@@ -488,6 +565,13 @@ int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
 	struct lv_io *io = v->io;
 	int err;
 
+	/* No instruction did this: the IDT, the TSS or a stack is no memory. */
+	if (exit->interrupted.type != LV_EVENT_NONE)
+		return lv_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV,
+					 exit);
+	/* An instruction that had to stop continues with what it has read. */
+	if (v->atomic || lv_rip(v) != io->rip)
+		io->nr_reads = 0;
 	err = lv_decode_at_rip(v, &io->emul.insn);
 	if (err == -EAGAIN)
 		return LV_SLEEPABLE;
@@ -496,9 +580,7 @@ int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
 	if (err)
 		return LV_RESUME; /* the guest changed its tables: look again */
 
-	if (!io->keep_log)
-		io->nr_reads = 0;
-	io->keep_log = false;
+	io->known_access = exit->fault.access | LV_ACCESS_READ;
 	io->known_gpa = lv_has_one_operand(&io->emul.insn) ? exit->fault.gpa :
 							     LV_INVALID_GPA;
 	v->stat.emulations++;
@@ -554,19 +636,17 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 	}
 	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
 	io->state = LV_IO_PORT_IN;
-	io->port_rip = lv_rip(v);
+	io->rip = lv_rip(v);
 	io->port_len = exit->insn_len;
+	io->port_size = exit->io.size;
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, true);
 }
 
-/* User space may have moved the vCPU elsewhere, by a reset for example. */
 static int lv_port_in_done(struct lv_vcpu *v)
 {
 	const struct lv_exit exit = { .insn_len = v->io->port_len };
 
-	if (lv_rip(v) != v->io->port_rip)
-		return LV_RESUME;
-	lv_port_result(v, v->io->port_page, v->run->io.size);
+	lv_port_result(v, v->io->port_page, v->io->port_size);
 	lv_skip_insn(v, &exit);
 	return LV_RESUME;
 }
@@ -639,8 +719,6 @@ static int lv_port_ins_done(struct lv_vcpu *v)
 	struct lv_io *io = v->io;
 	enum lv_emul_result r;
 
-	if (lv_rip(v) != io->port_rip)
-		return LV_RESUME;
 	io->nr_writes = 0;
 	io->sent = 0;
 	r = lv_string_memory(v, io->port_page, true);
@@ -653,16 +731,19 @@ static int lv_port_ins_done(struct lv_vcpu *v)
 static int lv_port_ins(struct lv_vcpu *v, u16 port)
 {
 	struct lv_io *io = v->io;
+	gva_t first = io->string.linear;
+	gva_t last = first + io->string.count * io->string.bytes - 1;
 	enum lv_emul_result r;
 	gpa_t gpa;
 	u32 i;
 
 	/* Fault before the device is read, not after. */
-	r = lv_io_translate(v, io->string.linear, LV_ACCESS_WRITE, &gpa);
+	r = lv_io_translate(v, first, LV_ACCESS_WRITE, &gpa);
+	if (r == LV_EMUL_DONE)
+		r = lv_io_translate(v, last, LV_ACCESS_WRITE, &gpa);
 	if (r != LV_EMUL_DONE)
 		return lv_string_failed(v, r);
 	trace_lv_pio(v, false, port, io->string.bytes, io->string.count);
-	io->port_rip = lv_rip(v);
 	for (i = 0; i < io->string.count; i++) {
 		void *data = io->port_page + i * io->string.bytes;
 
@@ -730,10 +811,14 @@ int lv_complete_io(struct lv_vcpu *v)
 	enum lv_io_state state = io->state;
 
 	io->state = LV_IO_IDLE;
+	/* User space may have moved the vCPU, by a reset for example. */
+	if (state != LV_IO_MMIO_WRITE && lv_rip(v) != io->rip)
+		return LV_RESUME;
 	switch (state) {
 	case LV_IO_PORT_IN:
 		return lv_port_in_done(v);
 	case LV_IO_PORT_INS:
+		lv_emul_begin(v, &io->emul);
 		return lv_port_ins_done(v);
 	case LV_IO_MMIO_WRITE:
 		return lv_send_writes(v);

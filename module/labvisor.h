@@ -470,6 +470,9 @@ int lv_io_init(struct lv_vcpu *v);
 void lv_io_free(struct lv_vcpu *v);
 int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit);
+bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
+		     int *out);
+int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val);
 int lv_complete_io(struct lv_vcpu *v);
 bool lv_io_in_progress(const struct lv_vcpu *v);
 

@@ -113,14 +113,18 @@ pack_cpio()
 	)
 }
 
-# stock_release: the newest installed Debian 6.1 kernel.
+# stock_release: the newest Debian 6.1 kernel that is here with its headers.
 stock_release()
 {
-	local image
+	local image release newest=''
 
-	image=$(find /boot -name 'vmlinuz-6.1.*-amd64' | sort -V | tail -n 1)
-	[ -n "$image" ] || die "no Debian 6.1 kernel in /boot: run lab/setup"
-	echo "${image#/boot/vmlinuz-}"
+	while read -r image; do
+		release=${image#/boot/vmlinuz-}
+		[ ! -d "/usr/src/linux-headers-$release" ] || newest=$release
+	done < <(find /boot -regex '.*/vmlinuz-6\.1\.0-[0-9]+-amd64' | sort -V)
+	[ -n "$newest" ] ||
+		die "no Debian 6.1 kernel with its headers: run lab/setup"
+	echo "$newest"
 }
 
 # le FILE OFFSET SIZE: a little-endian number of a file.

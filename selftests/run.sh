@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Run the tests: unit tests in user space, then test programs in lab hosts.
+# Run the tests: unit tests in user space, tests of the lab itself, then test
+# programs in lab hosts.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
@@ -44,7 +45,7 @@ done
 only="$*"
 
 started=$SECONDS
-steps=$((2 + ${#kernels[@]} * ${#cpus[@]}))
+steps=$((3 + ${#kernels[@]} * ${#cpus[@]}))
 n=0
 results=$(mktemp -d)
 jobs=()
@@ -112,16 +113,18 @@ parse()
 		-v tally="$results/$2.tally" -v done="$results/$2.done"
 }
 
-run_unit_tests()
+# run_here WHERE PROGRAM...: run programs on this machine.
+run_here()
 {
-	local program status
+	local where=$1 program status
+	shift
 
-	for program in "${unit_programs[@]}"; do
+	for program; do
 		status=0
-		echo "@begin $program"
-		(cd "$tests/unit" && "$unit/$program" 2>&1 </dev/null) || status=$?
-		echo "@end $program $status"
-	done | parse unit unit
+		echo "@begin ${program##*/}"
+		"$program" 2>&1 </dev/null || status=$?
+		echo "@end ${program##*/} $status"
+	done | parse "$where" "$where"
 }
 
 # Everything that a program in a lab host may want to use.
@@ -188,7 +191,8 @@ start_configuration()
 mapfile -t unit_programs < <(programs "$tests/unit" 'test_*.c')
 mapfile -t lab_programs < <(programs "$tests/lab" '*.c')
 mapfile -t lab_scripts < <(programs "$tests/lab" '*.sh')
-[ "$driver" = labvisor ] || unit_programs=()
+mapfile -t lab_tests < <(programs "$tests" 'test_*.sh')
+[ "$driver" = labvisor ] || unit_programs=() lab_tests=()
 
 announce "building"
 "$LAB_DIR/kselftest" >/dev/null
@@ -196,7 +200,10 @@ step "$LAB_BUILD/logs/tests.log" "test programs and launcher" build
 lab_programs+=("${lab_scripts[@]}")
 
 announce "unit tests: ${#unit_programs[@]} programs"
-run_unit_tests
+run_here unit "${unit_programs[@]/#/$unit/}"
+
+announce "the lab: ${#lab_tests[@]} programs"
+run_here lab "${lab_tests[@]/#/$tests/}"
 
 module=none
 for kernel in "${kernels[@]}"; do

@@ -48,7 +48,8 @@ function test_name(line)
 { sub(/\r$/, "") }
 
 $1 == "@begin" {
-	program = $2
+	path = program = $2
+	sub(/\.sh$/, "", program)
 	plan = -1
 	seen = failed = 0
 	running = said = ""
@@ -63,7 +64,7 @@ $1 == "@end" {
 			" of " (plan < 0 ? "?" : plan) " tests")
 	else if ($3 != 0 && !failed)
 		report("FAIL", program, "status " $3)
-	print program >> done
+	print path >> done
 	program = ""
 	next
 }
@@ -111,7 +112,7 @@ END {
 	if (program != "") {
 		report("FAIL", program, "the lab host ended" \
 			(running ? " in " running : ""))
-		print program >> done
+		print path >> done
 		exit 1
 	}
 }

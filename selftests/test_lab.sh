@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A lab host that hides a crash would pass every test: see it report each kind.
+set -uo pipefail
+
+tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+host=$tests/../lab/host
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+count=0
+
+# ok NAME CONDITION...
+ok()
+{
+	local name=$1
+	shift
+
+	count=$((count + 1))
+	if "$@"; then
+		echo "ok $count $name"
+	else
+		head -n 20 "$scratch/out" "$scratch/err" | sed 's/^/# /'
+		echo "not ok $count $name"
+	fi
+}
+
+# boot STATUS WORDS OPTION... -- COMMAND...: does it end with this status, and
+# with these words on standard error?
+boot()
+{
+	local want=$1 words=$2 status=0
+	shift 2
+
+	"$host" --log "$scratch/log" "$@" >"$scratch/out" 2>"$scratch/err" ||
+		status=$?
+	[ "$status" -eq "$want" ] || return
+	[ -z "$words" ] || grep -q "$words" "$scratch/err"
+}
+
+# says TEXT: it was the command's output.
+says()
+{
+	[ "$(cat "$scratch/out")" = "$1" ]
+}
+
+provoke()
+{
+	boot 125 "$2" --kernel debug -- sh -c \
+		"modprobe lkdtm && echo $1 >/sys/kernel/debug/provoke-crash/DIRECT"
+}
+
+crash='echo c >/proc/sysrq-trigger'
+odd="a  b 'c' \"d\" \$e * \\ ;"
+
+echo "TAP version 13"
+ok status boot 7 '' -- sh -c 'exit 7'
+ok not_found boot 127 '' -- no-such-program
+ok arguments boot 0 '' -- printf '%s' "$odd"
+ok arguments_say says "$odd"
+ok files boot 0 '' --file "$(command -v flock)" --file "$tests:/opt/x" -- \
+	sh -c 'flock /lab true && ls /opt/x/test_lab.sh'
+ok files_say says /opt/x/test_lab.sh
+ok two_cpus_two_nodes boot 0 '' --smp 2 --numa -- \
+	sh -c 'nproc; cat /sys/devices/system/node/online'
+ok two_cpus_two_nodes_say says $'2\n0-1'
+ok time_limit boot 124 'time limit of 8 s' --timeout 8 -- sleep 1000
+ok panic boot 125 'Kernel panic - not syncing: sysrq' -- sh -c "$crash"
+ok power_off boot 125 'without a status' -- poweroff -f
+ok warning boot 125 'WARNING: a' -- sh -c 'echo WARNING: a >/dev/kmsg'
+ok allowed_warning boot 0 '' --allow-warn 'WARNING: a' -- \
+	sh -c 'echo WARNING: a >/dev/kmsg'
+ok bad_module boot 125 'insmod .* failed' --module "$host" -- true
+ok no_file boot 125 'no file' --file /no/such/file -- true
+ok no_kernel boot 125 'no kernel' --kernel /no/such/file -- true
+ok kernel_warning provoke WARNING 'WARNING: CPU'
+ok kasan provoke WRITE_AFTER_FREE 'BUG: KASAN: use-after-free'
+ok ubsan provoke ARRAY_BOUNDS 'UBSAN: array-index-out-of-bounds'
+ok list_debugging provoke CORRUPT_LIST_ADD 'list_add corruption'
+ok refcount provoke REFCOUNT_INC_OVERFLOW 'refcount_t: saturated'
+echo "1..$count"

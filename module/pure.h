@@ -43,7 +43,7 @@
  *   hpa_t  host physical address: what the nested page tables produce
  *   pfn_t  host frame number: hpa_t >> 12 (lv_pfn_t: the kernel has a pfn_t)
  */
-typedef u64 gva_t;
+typedef unsigned long gva_t; /* as in linux/kvm_types.h, which 6.12 includes */
 typedef u64 gpa_t;
 typedef u64 gfn_t;
 typedef unsigned long hva_t;

@@ -310,11 +310,12 @@ static void lv_update_tpr(struct lv_vcpu *v)
 {
 	u8 threshold = 0;
 
-	if (!v->apic)
-		return;
-	v->cr8 = lv_lapic_tpr(v->apic) >> 4;
+	if (v->apic)
+		v->cr8 = lv_lapic_tpr(v->apic) >> 4;
 	v->shown_cr8 = v->cr8;
-	if (!v->irq.type)
+	if (!v->apic)
+		threshold = 15; /* user space has to hear of every change */
+	else if (!v->irq.type)
 		threshold = lv_lapic_tpr_threshold(v->apic);
 	lv_call(set_tpr)(v, v->cr8, threshold);
 }

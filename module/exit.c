@@ -133,6 +133,38 @@ static int lv_measure_insn(struct lv_vcpu *v, struct lv_exit *exit)
 	return LV_RESUME;
 }
 
+static int lv_exit_debug(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	struct kvm_debug_exit_arch *arch = &v->run->debug.arch;
+
+	arch->exception = exit->ex.vector;
+	arch->pc = lv_rip(v);
+	arch->dr6 = exit->ex.payload | DR6_RESERVED;
+	arch->dr7 = v->debug_dr7;
+	return lv_exit_to_user(v, KVM_EXIT_DEBUG);
+}
+
+/** lv_stepped - an instruction that was not executed by the CPU ends a step */
+void lv_stepped(struct lv_vcpu *v)
+{
+	if (v->guest_debug & KVM_GUESTDBG_SINGLESTEP)
+		lv_request(v, LV_REQ_STEP);
+	else
+		lv_queue_debug(v, DR_STEP);
+}
+
+/* Tell user space, which steps the guest; served outside of the guest. */
+int lv_serve_step(struct lv_vcpu *v)
+{
+	const struct lv_exit step = {
+		.ex = { .vector = X86_TRAP_DB, .payload = DR_STEP },
+	};
+
+	if (!(v->guest_debug & KVM_GUESTDBG_SINGLESTEP))
+		return LV_RESUME;
+	return lv_exit_debug(v, &step);
+}
+
 /**
  * lv_skip_insn - advance RIP over the instruction that exited
  * @v: the vCPU
@@ -148,7 +180,7 @@ void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
 	lv_call(set_shadow)(v, 0);
 	if (unlikely(lv_rflags(v) & (X86_EFLAGS_TF | X86_EFLAGS_RF))) {
 		if (v->rflags & X86_EFLAGS_TF)
-			lv_queue_debug(v, DR_STEP);
+			lv_stepped(v);
 		lv_set_rflags(v, v->rflags & ~(u64)X86_EFLAGS_RF);
 	}
 }
@@ -197,6 +229,7 @@ static u64 lv_read_cr(struct lv_vcpu *v, unsigned int nr)
 static int lv_mov_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 		     unsigned int gpr)
 {
+	u8 cr8 = v->cr8;
 	u64 val;
 	int err;
 
@@ -212,6 +245,9 @@ static int lv_mov_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 	if (err)
 		return err == LV_SLEEPABLE ? err : lv_inject_gp(v);
 	lv_skip_insn(v, exit);
+	/* An APIC in user space may have something for the lower priority. */
+	if (exit->cr.nr == 8 && !v->apic && v->cr8 < cr8)
+		return lv_exit_to_user(v, KVM_EXIT_SET_TPR);
 	return LV_RESUME;
 }
 
@@ -324,17 +360,6 @@ static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 }
 
 /* ---- exceptions ---- */
-
-static int lv_exit_debug(struct lv_vcpu *v, const struct lv_exit *exit)
-{
-	struct kvm_debug_exit_arch *arch = &v->run->debug.arch;
-
-	arch->exception = exit->ex.vector;
-	arch->pc = lv_rip(v);
-	arch->dr6 = exit->ex.payload | DR6_RESERVED;
-	arch->dr7 = v->debug_dr7;
-	return lv_exit_to_user(v, KVM_EXIT_DEBUG);
-}
 
 static int lv_handle_exception(struct lv_vcpu *v, const struct lv_exit *exit)
 {

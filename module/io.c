@@ -383,7 +383,7 @@ static void lv_emul_commit(struct lv_vcpu *v, const struct lv_emul *e)
 	lv_set_rflags(v, e->rflags);
 	lv_call(set_shadow)(v, 0);
 	if (step)
-		lv_queue_debug(v, DR_STEP);
+		lv_stepped(v);
 }
 
 static int lv_emul_inject(struct lv_vcpu *v, const struct lv_emul_fault *fault)

@@ -67,6 +67,7 @@ enum lv_outcome {
  * @LV_REQ_STEAL: write the steal-time page
  * @LV_REQ_PV_EOI: find out if the guest ended its interrupt
  * @LV_REQ_EOI_EXIT: tell user space about an EOI (split irqchip)
+ * @LV_REQ_STEP: user space steps the guest, and a step is over
  * @LV_REQ_SHUTDOWN: triple fault
  * @LV_REQ_DEAD: the VM cannot run any more: KVM_RUN returns -EIO
  */
@@ -79,6 +80,7 @@ enum lv_request {
 	LV_REQ_STEAL,
 	LV_REQ_PV_EOI,
 	LV_REQ_EOI_EXIT,
+	LV_REQ_STEP,
 	LV_REQ_SHUTDOWN,
 	LV_REQ_DEAD,
 };
@@ -363,6 +365,13 @@ static inline void lv_request(struct lv_vcpu *v, enum lv_request req)
 	set_bit(req, &v->requests);
 }
 
+/* The local APIC's task priority may have changed: so does the guest's CR8. */
+static inline void lv_show_tpr(struct lv_vcpu *v)
+{
+	if (lv_lapic_tpr(v->apic) >> 4 != v->shown_cr8)
+		lv_request(v, LV_REQ_EVENT);
+}
+
 void lv_kick(struct lv_vcpu *v);
 void lv_request_all(struct lv_vm *vm, enum lv_request req, bool wait);
 struct lv_vcpu *lv_vcpu_by_id(struct lv_vm *vm, u32 id);
@@ -397,6 +406,8 @@ void lv_stat_remove(struct lv_vm *vm);
 
 int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit);
 void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
+void lv_stepped(struct lv_vcpu *v);
+int lv_serve_step(struct lv_vcpu *v);
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
 		      const struct lv_exit *exit);
 int lv_exit_to_user(struct lv_vcpu *v, u32 kvm_exit_reason);

@@ -276,7 +276,11 @@ LV_GET(x2apic)
 
 LV_SET(x2apic)
 {
-	return v->apic ? lv_lapic_wrmsr(v->apic, msr, val) : -EINVAL;
+	int err = v->apic ? lv_lapic_wrmsr(v->apic, msr, val) : -EINVAL;
+
+	if (!err)
+		lv_show_tpr(v);
+	return err;
 }
 
 /* ---- memory types ---- */

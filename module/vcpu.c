@@ -315,6 +315,9 @@ static int lv_serve_requests(struct lv_vcpu *v)
 		return -EIO;
 	if (test_and_clear_bit(LV_REQ_SHUTDOWN, &v->requests))
 		return lv_exit_to_user(v, KVM_EXIT_SHUTDOWN);
+	if (test_and_clear_bit(LV_REQ_STEP, &v->requests) &&
+	    lv_serve_step(v) == LV_TO_USER)
+		return LV_TO_USER;
 	if (test_and_clear_bit(LV_REQ_APIC, &v->requests))
 		lv_serve_init(v);
 	idx = srcu_read_lock(&v->vm->mem.srcu);
@@ -456,7 +459,7 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 			return out;
 	}
 	/* Without an APIC in the kernel CR8 comes with every KVM_RUN. */
-	if (!v->apic && lv_set_cr8(v, run->cr8))
+	if (!v->apic && run->cr8 != v->cr8 && lv_set_cr8(v, run->cr8))
 		return -EINVAL;
 	if (lv_io_in_progress(v)) {
 		int idx = srcu_read_lock(&v->vm->mem.srcu);

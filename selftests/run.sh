@@ -17,14 +17,14 @@ Run all tests, or those named: PROGRAM or PROGRAM.CASE.
   --kernel K   lab host's kernel, default stock and debug (may repeat)
   --smp N      CPUs of the lab host, default 1 and 2 (may repeat)
   --kvm        run the lab-host programs on KVM, as a reference for them
-  --limit SEC  time for one program, default 120
+  --limit SEC  time for one program, default 300
 END
 }
 
 tests=$LAB_TOP/selftests
 out=$LAB_BUILD/selftests
 unit=$LAB_BUILD/unit
-driver=labvisor limit=120
+driver=labvisor limit=300
 kernels=() cpus=()
 
 while [ $# -gt 0 ]; do

@@ -444,10 +444,12 @@ bool lv_vcpu_apic_mmio(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
 	if (!apic || !lv_lapic_enabled(apic) || lv_lapic_x2apic(apic) ||
 	    gpa >> PAGE_SHIFT != apic->base >> PAGE_SHIFT)
 		return false;
-	if (write)
+	if (write) {
 		lv_lapic_mmio_write(apic, offset, *val);
-	else
+		lv_show_tpr(v);
+	} else {
 		*val = lv_lapic_mmio_read(apic, offset);
+	}
 	return true;
 }
 

@@ -469,6 +469,8 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 	}
 	if (out != LV_RESUME)
 		return out;
+	if (run->request_interrupt_window)
+		lv_request(v, LV_REQ_EVENT);
 	if (READ_ONCE(run->immediate_exit)) {
 		run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The world switch: void svm_enter(struct lv_vcpu *v, hpa_t vmcb, hpa_t host)
+ * The world switch:
+ * void svm_enter(struct lv_vcpu *v, hpa_t vmcb, hpa_t host, u64 shadow)
  *
  * VMRUN switches RAX, RSP, RIP, RFLAGS, control and segment registers with
  * the VMCB; VMLOAD and VMSAVE switch FS, GS, TR, LDTR and the system call
@@ -28,6 +29,7 @@ SYM_FUNC_START(svm_enter)
 	push	%r13
 	push	%r12
 	push	%rbx
+	push	%rcx			/* is the guest in an interrupt shadow? */
 	push	%rdx			/* host area, for the way back */
 	push	%rdi			/* vCPU, for the way back */
 
@@ -61,6 +63,11 @@ SYM_FUNC_START(svm_enter)
 	verw	x86_verw_sel(%rip)
 .Lbuffers_clear:
 #endif
+	cmpb	$0, 16(%rsp)
+	je	.Lenter
+	/* QEMU ignores the VMCB's shadow, but takes over that of STI. */
+	sti
+.Lenter:
 	vmrun	%rax
 	cli
 
@@ -99,7 +106,7 @@ SYM_FUNC_START(svm_enter)
 	xor	%r11d, %r11d
 	stgi				/* a pending NMI is taken here */
 
-	add	$16, %rsp
+	add	$24, %rsp
 	pop	%rbx
 	pop	%r12
 	pop	%r13

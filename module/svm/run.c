@@ -229,7 +229,8 @@ void svm_run(struct lv_vcpu *v, struct lv_exit *exit)
 	v->reg_dirty = 0;
 
 	svm_swap_spec_ctrl(v, true);
-	svm_enter(v, s->vmcb_pa, cpu->host_area_pa);
+	svm_enter(v, s->vmcb_pa, cpu->host_area_pa,
+		  control->int_state & SVM_INTERRUPT_SHADOW_MASK);
 	svm_swap_spec_ctrl(v, false);
 
 	v->regs[LV_RAX] = save->rax;

@@ -96,7 +96,7 @@ static inline void svm_intercept(struct svm_vcpu *s, unsigned int bit, bool on)
 }
 
 /* entry.S */
-void svm_enter(struct lv_vcpu *v, hpa_t vmcb, hpa_t host_area);
+void svm_enter(struct lv_vcpu *v, hpa_t vmcb, hpa_t host_area, u64 shadow);
 
 /* vmcb.c */
 int svm_vcpu_init(struct lv_vcpu *v);

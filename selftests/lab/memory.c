@@ -120,7 +120,7 @@ static u64 finish(struct vcpu *vcpu, const u8 *mem)
 }
 
 /* A counter, or -1 if the kernel does not have it. */
-static s64 find_vmstat(const char *name)
+static long long find_vmstat(const char *name)
 {
 	FILE *file = fopen("/proc/vmstat", "re");
 	long long value, found = -1;
@@ -137,7 +137,7 @@ static s64 find_vmstat(const char *name)
 
 static u64 vmstat(const char *name)
 {
-	s64 value = find_vmstat(name);
+	long long value = find_vmstat(name);
 
 	return value < 0 ? 0 : value;
 }

@@ -23,13 +23,30 @@ struct lv_vm;
  * @LV_EXIT_EXCEPTION: intercepted exception, @ex
  * @LV_EXIT_IRQ_WINDOW: the guest can take an interrupt now
  * @LV_EXIT_NMI_WINDOW: the guest can take an NMI now
+ * @LV_EXIT_CPUID: CPUID
+ * @LV_EXIT_RDMSR: RDMSR
+ * @LV_EXIT_WRMSR: WRMSR
  * @LV_EXIT_CR: control register access, @cr
  * @LV_EXIT_DR: debug register access, @cr with nr 0 to 7
  * @LV_EXIT_TPR: the task priority dropped below the threshold (trap-like)
  * @LV_EXIT_IO: port access, @io
  * @LV_EXIT_FAULT: violation of the nested page tables, @fault
+ * @LV_EXIT_HLT: HLT
+ * @LV_EXIT_PAUSE: PAUSE, or a loop of it
+ * @LV_EXIT_MONITOR: MONITOR
+ * @LV_EXIT_MWAIT: MWAIT
+ * @LV_EXIT_INVD: INVD
+ * @LV_EXIT_WBINVD: WBINVD
+ * @LV_EXIT_XSETBV: XSETBV
+ * @LV_EXIT_RDTSC: RDTSC
+ * @LV_EXIT_RDTSCP: RDTSCP
+ * @LV_EXIT_RDPMC: RDPMC
+ * @LV_EXIT_HYPERCALL: VMMCALL or VMCALL
+ * @LV_EXIT_TASK_SWITCH: task switch, @task
+ * @LV_EXIT_SHUTDOWN: triple fault
  * @LV_EXIT_UNDEFINED: an instruction that is not offered to guests
  * @LV_EXIT_UNKNOWN: no backend rule; becomes an internal error
+ * @LV_NR_EXITS: number of reasons
  */
 enum lv_exit_reason {
 	LV_EXIT_HOST,
@@ -70,7 +87,14 @@ enum lv_exit_reason {
 /* The fault hit a guest page-table access, not the final address. */
 #define LV_ACCESS_WALK BIT(3)
 
-/** enum lv_event_type - kinds of events a guest can be given */
+/**
+ * enum lv_event_type - kinds of events a guest can be given
+ * @LV_EVENT_NONE: none
+ * @LV_EVENT_EXCEPTION: exception
+ * @LV_EVENT_NMI: NMI
+ * @LV_EVENT_IRQ: external interrupt
+ * @LV_EVENT_SOFT: INT n, which is executed again, not injected
+ */
 enum lv_event_type {
 	LV_EVENT_NONE,
 	LV_EVENT_EXCEPTION,
@@ -147,7 +171,16 @@ struct lv_exit {
 	};
 };
 
-/** enum lv_reg - registers that a backend may leave in its control block */
+/**
+ * enum lv_reg - registers that a backend may leave in its control block
+ * @LV_R_RSP: stack pointer; its index in regs[]
+ * @LV_R_RIP: instruction pointer
+ * @LV_R_RFLAGS: flags
+ * @LV_R_CR0: CR0, of which only bit TS may differ
+ * @LV_R_CR2: CR2
+ * @LV_R_CR3: CR3
+ * @LV_NR_R: end of the list
+ */
 enum lv_reg {
 	LV_R_RSP = 4, /* index in regs[] */
 	LV_R_RIP = 16,
@@ -158,7 +191,18 @@ enum lv_reg {
 	LV_NR_R
 };
 
-/** enum lv_sreg - segment registers, in hardware encoding, then TR and LDTR */
+/**
+ * enum lv_sreg - segment registers, in hardware encoding, then TR and LDTR
+ * @LV_SREG_ES: ES
+ * @LV_SREG_CS: CS
+ * @LV_SREG_SS: SS
+ * @LV_SREG_DS: DS
+ * @LV_SREG_FS: FS
+ * @LV_SREG_GS: GS
+ * @LV_SREG_TR: TR
+ * @LV_SREG_LDTR: LDTR
+ * @LV_NR_SREGS: end of the list
+ */
 enum lv_sreg {
 	LV_SREG_ES,
 	LV_SREG_CS,
@@ -313,21 +357,21 @@ extern struct lv_backend vmx_backend;
  * Operations on the exit path are static calls: patched to direct calls when
  * the backend is chosen, because an indirect call costs a retpoline.
  */
-#define LV_HOT_OPS(X)                                                          \
-	X(load)                                                                \
-	X(put)                                                                 \
-	X(run)                                                                 \
-	X(cache_reg)                                                           \
-	X(get_segment)                                                         \
-	X(cpl)                                                                 \
-	X(inject)                                                              \
-	X(irq_allowed)                                                         \
-	X(nmi_allowed)                                                         \
-	X(irq_window)                                                          \
-	X(get_shadow)                                                          \
-	X(set_shadow)                                                          \
-	X(set_tpr)                                                             \
-	X(get_tpr)                                                             \
+#define LV_HOT_OPS(X)  \
+	X(load)        \
+	X(put)         \
+	X(run)         \
+	X(cache_reg)   \
+	X(get_segment) \
+	X(cpl)         \
+	X(inject)      \
+	X(irq_allowed) \
+	X(nmi_allowed) \
+	X(irq_window)  \
+	X(get_shadow)  \
+	X(set_shadow)  \
+	X(set_tpr)     \
+	X(get_tpr)     \
 	X(flush_tlb)
 
 #endif /* LABVISOR_BACKEND_H */

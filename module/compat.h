@@ -21,9 +21,10 @@ static inline void lv_eventfd_signal(struct eventfd_ctx *ctx)
 }
 
 /* 6.13: hrtimer_setup() takes the function, too; hrtimer_init() goes later. */
-static inline void lv_hrtimer_setup(struct hrtimer *timer,
-				    enum hrtimer_restart (*fn)(struct hrtimer *),
-				    clockid_t clock, enum hrtimer_mode mode)
+static inline void
+lv_hrtimer_setup(struct hrtimer *timer,
+		 enum hrtimer_restart (*fn)(struct hrtimer *), clockid_t clock,
+		 enum hrtimer_mode mode)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
 	hrtimer_setup(timer, fn, clock, mode);

@@ -23,43 +23,133 @@
 /* Offered if the host has it: guests use it without help, or msr.c helps. */
 static const u16 lv_offered[] = {
 	/* leaf 1 */
-	F(FPU), F(VME), F(DE), F(PSE), F(TSC), F(MSR), F(PAE), F(MCE), F(CX8),
-	F(APIC), F(SEP), F(MTRR), F(PGE), F(MCA), F(CMOV), F(PAT), F(PSE36),
-	F(CLFLUSH), F(MMX), F(FXSR), F(XMM), F(XMM2), F(XMM3), F(PCLMULQDQ),
-	F(SSSE3), F(FMA), F(CX16), F(PCID), F(XMM4_1), F(XMM4_2), F(MOVBE),
-	F(POPCNT), F(AES), F(XSAVE), F(AVX), F(F16C), F(RDRAND),
+	F(FPU),
+	F(VME),
+	F(DE),
+	F(PSE),
+	F(TSC),
+	F(MSR),
+	F(PAE),
+	F(MCE),
+	F(CX8),
+	F(APIC),
+	F(SEP),
+	F(MTRR),
+	F(PGE),
+	F(MCA),
+	F(CMOV),
+	F(PAT),
+	F(PSE36),
+	F(CLFLUSH),
+	F(MMX),
+	F(FXSR),
+	F(XMM),
+	F(XMM2),
+	F(XMM3),
+	F(PCLMULQDQ),
+	F(SSSE3),
+	F(FMA),
+	F(CX16),
+	F(PCID),
+	F(XMM4_1),
+	F(XMM4_2),
+	F(MOVBE),
+	F(POPCNT),
+	F(AES),
+	F(XSAVE),
+	F(AVX),
+	F(F16C),
+	F(RDRAND),
 	/* leaf 7 */
-	F(FSGSBASE), F(BMI1), F(AVX2), F(FDP_EXCPTN_ONLY), F(SMEP), F(BMI2),
-	F(ERMS), F(INVPCID), F(ZERO_FCS_FDS), F(AVX512F), F(AVX512DQ),
-	F(RDSEED), F(ADX), F(SMAP), F(AVX512IFMA), F(CLFLUSHOPT), F(CLWB),
-	F(AVX512CD), F(SHA_NI), F(AVX512BW), F(AVX512VL), F(AVX512VBMI),
-	F(UMIP), F(AVX512_VBMI2), F(GFNI), F(VAES), F(VPCLMULQDQ),
-	F(AVX512_VNNI), F(AVX512_BITALG), F(AVX512_VPOPCNTDQ), F(RDPID),
-	F(CLDEMOTE), F(MOVDIRI), F(MOVDIR64B), F(FSRM), F(MD_CLEAR),
-	F(SERIALIZE), F(AVX512_VP2INTERSECT), F(SPEC_CTRL), F(INTEL_STIBP),
-	F(FLUSH_L1D), F(ARCH_CAPABILITIES), F(SPEC_CTRL_SSBD), F(AVX512_FP16),
-	F(AVX_VNNI), F(AVX512_BF16),
+	F(FSGSBASE),
+	F(BMI1),
+	F(AVX2),
+	F(FDP_EXCPTN_ONLY),
+	F(SMEP),
+	F(BMI2),
+	F(ERMS),
+	F(INVPCID),
+	F(ZERO_FCS_FDS),
+	F(AVX512F),
+	F(AVX512DQ),
+	F(RDSEED),
+	F(ADX),
+	F(SMAP),
+	F(AVX512IFMA),
+	F(CLFLUSHOPT),
+	F(CLWB),
+	F(AVX512CD),
+	F(SHA_NI),
+	F(AVX512BW),
+	F(AVX512VL),
+	F(AVX512VBMI),
+	F(UMIP),
+	F(AVX512_VBMI2),
+	F(GFNI),
+	F(VAES),
+	F(VPCLMULQDQ),
+	F(AVX512_VNNI),
+	F(AVX512_BITALG),
+	F(AVX512_VPOPCNTDQ),
+	F(RDPID),
+	F(CLDEMOTE),
+	F(MOVDIRI),
+	F(MOVDIR64B),
+	F(FSRM),
+	F(MD_CLEAR),
+	F(SERIALIZE),
+	F(AVX512_VP2INTERSECT),
+	F(SPEC_CTRL),
+	F(INTEL_STIBP),
+	F(FLUSH_L1D),
+	F(ARCH_CAPABILITIES),
+	F(SPEC_CTRL_SSBD),
+	F(AVX512_FP16),
+	F(AVX_VNNI),
+	F(AVX512_BF16),
 	/* leaf 0xd */
-	F(XSAVEOPT), F(XSAVEC), F(XGETBV1),
+	F(XSAVEOPT),
+	F(XSAVEC),
+	F(XGETBV1),
 	/* leaf 0x80000001 */
-	F(SYSCALL), F(NX), F(MMXEXT), F(FXSR_OPT), F(GBPAGES), F(RDTSCP),
-	F(LM), F(LAHF_LM), F(CR8_LEGACY), F(ABM), F(SSE4A), F(MISALIGNSSE),
-	F(3DNOWPREFETCH), F(XOP), F(FMA4), F(TBM), F(TOPOEXT),
+	F(SYSCALL),
+	F(NX),
+	F(MMXEXT),
+	F(FXSR_OPT),
+	F(GBPAGES),
+	F(RDTSCP),
+	F(LM),
+	F(LAHF_LM),
+	F(CR8_LEGACY),
+	F(ABM),
+	F(SSE4A),
+	F(MISALIGNSSE),
+	F(3DNOWPREFETCH),
+	F(XOP),
+	F(FMA4),
+	F(TBM),
+	F(TOPOEXT),
 	/* leaf 0x80000008 */
-	F(CLZERO), F(XSAVEERPTR), F(WBNOINVD), F(AMD_IBPB), F(AMD_IBRS),
-	F(AMD_STIBP), F(AMD_STIBP_ALWAYS_ON), F(AMD_SSBD), F(AMD_SSB_NO),
+	F(CLZERO),
+	F(XSAVEERPTR),
+	F(WBNOINVD),
+	F(AMD_IBPB),
+	F(AMD_IBRS),
+	F(AMD_STIBP),
+	F(AMD_STIBP_ALWAYS_ON),
+	F(AMD_SSBD),
+	F(AMD_SSB_NO),
 	F(BTC_NO),
 };
 
 /* Offered on every host: the local APIC and msr.c implement it. */
 static const u16 lv_emulated[] = {
-	F(X2APIC), F(TSC_DEADLINE_TIMER), F(HYPERVISOR), F(TSC_ADJUST),
-	F(ARAT),
+	F(X2APIC), F(TSC_DEADLINE_TIMER), F(HYPERVISOR), F(TSC_ADJUST), F(ARAT),
 };
 
-#define LV_KVM_FEATURES                                                \
+#define LV_KVM_FEATURES                                                 \
 	(BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_NOP_IO_DELAY) | \
-	 BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_PV_EOI) |     \
+	 BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_PV_EOI) |      \
 	 BIT(KVM_FEATURE_PV_UNHALT) | BIT(KVM_FEATURE_PV_SCHED_YIELD))
 
 /* Bits of 0x80000001.EDX that AMD repeats from leaf 1. */
@@ -68,7 +158,12 @@ static const u16 lv_emulated[] = {
 #define LV_80000021_EAX (BIT(0) | BIT(2) | BIT(6))
 #define LV_INVARIANT_TSC BIT(8) /* 0x80000007.EDX */
 
-enum lv_cpuid_reg { EAX, EBX, ECX, EDX };
+enum lv_cpuid_reg {
+	EAX,
+	EBX,
+	ECX,
+	EDX
+};
 
 /* Where the kernel's feature words stand in CPUID. */
 static const struct {
@@ -151,9 +246,8 @@ struct lv_cpuid_list {
 #define LV_MAX_CACHES 8
 
 /* Append an entry with the host's values. */
-static struct kvm_cpuid_entry2 *lv_cpuid_add(struct lv_cpuid_list *list,
-					     u32 function, u32 index,
-					     bool indexed)
+static struct kvm_cpuid_entry2 *
+lv_cpuid_add(struct lv_cpuid_list *list, u32 function, u32 index, bool indexed)
 {
 	struct kvm_cpuid_entry2 *e = &list->entry[list->nr++];
 
@@ -294,18 +388,16 @@ static void lv_cpuid_add_leaf(struct lv_cpuid_list *list, u32 function)
 		lv_cpuid_add_xsave(list);
 		break;
 	default:
-		lv_cpuid_fill(lv_cpuid_add(list, function, 0,
-					   function == 0xb));
+		lv_cpuid_fill(lv_cpuid_add(list, function, 0, function == 0xb));
 	}
 }
 
 /* Leaves in the order of their number; the first of a range has its maximum. */
 static const u32 lv_leaves[] = {
-	0,	    1,		2,	    4,		6,
-	7,	    0xb,	0xd,	    0x15,	0x16,
-	0x40000000, 0x40000001, 0x80000000, 0x80000001, 0x80000002,
-	0x80000003, 0x80000004, 0x80000005, 0x80000006, 0x80000007,
-	0x80000008, 0x8000001d, 0x8000001e, 0x80000021,
+	0,	    1,		2,	    4,		6,	    7,
+	0xb,	    0xd,	0x15,	    0x16,	0x40000000, 0x40000001,
+	0x80000000, 0x80000001, 0x80000002, 0x80000003, 0x80000004, 0x80000005,
+	0x80000006, 0x80000007, 0x80000008, 0x8000001d, 0x8000001e, 0x80000021,
 };
 
 #define LV_CPUID_RANGE 0xc0000000
@@ -401,8 +493,8 @@ static unsigned int lv_cpuid_slot(u32 function)
 {
 	u32 nr = function & ~LV_CPUID_RANGE;
 
-	return nr < LV_CPUID_SLOTS ? (function >> 30) * LV_CPUID_SLOTS + nr :
-				     4 * LV_CPUID_SLOTS;
+	return nr < LV_CPUID_SLOTS ? (function >> 30) * LV_CPUID_SLOTS + nr
+				   : 4 * LV_CPUID_SLOTS;
 }
 
 /** lv_cpuid_find - the vCPU's entry for a leaf, NULL if there is none */
@@ -463,7 +555,7 @@ static const struct {
 };
 
 /* Older than CPUID bits that anyone sets: always there. */
-#define LV_CR4_BASE                                                          \
+#define LV_CR4_BASE                                                           \
 	(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | \
 	 X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE |              \
 	 X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
@@ -491,10 +583,10 @@ void lv_cpuid_changed(struct lv_vcpu *v)
 
 	lv_cpuid_index(v);
 	for (i = 0; i < NCAPINTS; i++) {
-		e = lv_words[i].function ?
-			    lv_cpuid_find(v, lv_words[i].function,
-					  lv_words[i].index) :
-			    NULL;
+		e = lv_words[i].function
+			    ? lv_cpuid_find(v, lv_words[i].function,
+					    lv_words[i].index)
+			    : NULL;
 		v->caps[i] = e ? (&e->eax)[lv_words[i].reg] : 0;
 	}
 
@@ -511,7 +603,7 @@ void lv_cpuid_changed(struct lv_vcpu *v)
 	v->xcr0_allowed = XFEATURE_MASK_FP;
 	if (e && v->cr4_allowed & X86_CR4_OSXSAVE)
 		v->xcr0_allowed |= (e->eax | (u64)e->edx << 32) &
-				  lv_fpu_supported();
+				   lv_fpu_supported();
 
 	if (v->apic) {
 		v->apic->has_x2apic = lv_guest_has(v, X86_FEATURE_X2APIC);
@@ -602,8 +694,8 @@ void lv_cpuid_free(struct lv_vcpu *v)
  * the highest basic leaf, AMD with zeros; both report zeros for a hole. The
  * topology leaves echo the sub-leaf and the APIC ID whatever is asked.
  */
-static struct kvm_cpuid_entry2 lv_cpuid_missing(struct lv_vcpu *v,
-						u32 function, u32 index)
+static struct kvm_cpuid_entry2 lv_cpuid_missing(struct lv_vcpu *v, u32 function,
+						u32 index)
 {
 	const struct kvm_cpuid_entry2 *basic = lv_cpuid_find(v, 0, 0);
 	const struct kvm_cpuid_entry2 *range =

@@ -9,13 +9,13 @@
 #include "labvisor.h"
 #include "trace.h"
 
-#define LV_VECTORS_FAULT                                                  \
-	(BIT(X86_TRAP_DE) | BIT(X86_TRAP_BR) | BIT(X86_TRAP_UD) |         \
-	 BIT(X86_TRAP_NM) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) |         \
-	 BIT(X86_TRAP_SS) | BIT(X86_TRAP_GP) | BIT(X86_TRAP_PF) |         \
+#define LV_VECTORS_FAULT                                          \
+	(BIT(X86_TRAP_DE) | BIT(X86_TRAP_BR) | BIT(X86_TRAP_UD) | \
+	 BIT(X86_TRAP_NM) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) | \
+	 BIT(X86_TRAP_SS) | BIT(X86_TRAP_GP) | BIT(X86_TRAP_PF) | \
 	 BIT(X86_TRAP_MF) | BIT(X86_TRAP_AC) | BIT(X86_TRAP_XF))
-#define LV_VECTORS_CONTRIBUTORY                                           \
-	(BIT(X86_TRAP_DE) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) |         \
+#define LV_VECTORS_CONTRIBUTORY                                   \
+	(BIT(X86_TRAP_DE) | BIT(X86_TRAP_TS) | BIT(X86_TRAP_NP) | \
 	 BIT(X86_TRAP_SS) | BIT(X86_TRAP_GP))
 
 static bool lv_contributory(u8 vector)
@@ -177,8 +177,8 @@ void lv_post_nmi(struct lv_vcpu *v)
 
 static void lv_collect_nmis(struct lv_vcpu *v)
 {
-	unsigned int limit = v->nmi_injected ||
-			     lv_backend->get_nmi_mask(v) ? 1 : 2;
+	unsigned int limit = v->nmi_injected || lv_backend->get_nmi_mask(v) ? 1
+									    : 2;
 	unsigned int nr = v->nmi_pending;
 
 	nr += test_and_clear_bit(1, &v->nmi_queued);

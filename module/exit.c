@@ -374,8 +374,8 @@ static int lv_handle_exception(struct lv_vcpu *v, const struct lv_exit *exit)
 	case X86_TRAP_BP:
 		if (v->guest_debug & KVM_GUESTDBG_USE_SW_BP)
 			return lv_exit_debug(v, exit);
-		return lv_internal_error(v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON,
-					 exit);
+		return lv_internal_error(
+			v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, exit);
 	case X86_TRAP_AC:
 		lv_queue_exception_error(v, X86_TRAP_AC, exit->ex.error);
 		return LV_RESUME;

@@ -163,9 +163,8 @@ static void lv_xrstor(struct lv_vcpu *v)
 /** lv_xcr0 - the guest's XCR0 */
 u64 lv_xcr0(struct lv_vcpu *v)
 {
-	return v->fpu_loaded && lv_host_xcr0 ?
-		       xgetbv(XCR_XFEATURE_ENABLED_MASK) :
-		       v->xcr0;
+	return v->fpu_loaded && lv_host_xcr0 ? xgetbv(XCR_XFEATURE_ENABLED_MASK)
+					     : v->xcr0;
 }
 
 /**

@@ -154,7 +154,8 @@ static unsigned int lv_frag_len(gva_t linear, unsigned int bytes)
 	return min3(bytes, room, 8U);
 }
 
-static int lv_ask_mmio(struct lv_vcpu *v, const struct lv_frag *frag, bool write)
+static int lv_ask_mmio(struct lv_vcpu *v, const struct lv_frag *frag,
+		       bool write)
 {
 	struct kvm_run *run = v->run;
 
@@ -220,8 +221,8 @@ enum lv_emul_result lv_emul_read(struct lv_emul *e, gva_t linear, void *buf,
 				 unsigned int bytes)
 {
 	struct lv_vcpu *v = e->owner;
-	u32 access = e->write_intent ? LV_ACCESS_READ | LV_ACCESS_WRITE :
-				       LV_ACCESS_READ;
+	u32 access = e->write_intent ? LV_ACCESS_READ | LV_ACCESS_WRITE
+				     : LV_ACCESS_READ;
 	enum lv_emul_result r;
 	unsigned int len;
 	gpa_t gpa;
@@ -450,8 +451,8 @@ static bool lv_try_insn(struct lv_vcpu *v, int *out)
 	struct lv_emul *e = &io->emul;
 
 	*out = LV_SLEEPABLE;
-	if (v->atomic && (e->insn.op == LV_OP_SSE_LOAD ||
-			  e->insn.op == LV_OP_SSE_STORE))
+	if (v->atomic &&
+	    (e->insn.op == LV_OP_SSE_LOAD || e->insn.op == LV_OP_SSE_STORE))
 		return false;
 	io->state = LV_IO_IDLE;
 	io->cursor = 0;
@@ -490,7 +491,8 @@ static int lv_emulate_insn(struct lv_vcpu *v)
 }
 
 /* Emulate MOV of 16 bits with the memory operand of another instruction. */
-static void lv_pose_as_mov(struct lv_vcpu *v, const struct lv_insn *insn, u8 enc)
+static void lv_pose_as_mov(struct lv_vcpu *v, const struct lv_insn *insn,
+			   u8 enc)
 {
 	struct lv_io *io = v->io;
 
@@ -520,7 +522,8 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 		return true;
 	}
 	if (v->io->state != LV_IO_IDLE) {
-		v->io->state = LV_IO_IDLE; /* user space's devices: not offered */
+		v->io->state =
+			LV_IO_IDLE; /* user space's devices: not offered */
 		*out = lv_emul_failed(v);
 	}
 	return false;
@@ -581,8 +584,8 @@ int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
 		return LV_RESUME; /* the guest changed its tables: look again */
 
 	io->known_access = exit->fault.access | LV_ACCESS_READ;
-	io->known_gpa = lv_has_one_operand(&io->emul.insn) ? exit->fault.gpa :
-							     LV_INVALID_GPA;
+	io->known_gpa = lv_has_one_operand(&io->emul.insn) ? exit->fault.gpa
+							   : LV_INVALID_GPA;
 	v->stat.emulations++;
 	v->stat.mmio++;
 	return lv_emulate_insn(v);
@@ -663,8 +666,8 @@ static enum lv_emul_result lv_string_memory(struct lv_vcpu *v, void *buf,
 	for (; bytes && r == LV_EMUL_DONE;
 	     bytes -= len, linear += len, buf += len) {
 		len = min(bytes, 8U);
-		r = write ? lv_emul_write(&io->emul, linear, buf, len) :
-			    lv_emul_read(&io->emul, linear, buf, len);
+		r = write ? lv_emul_write(&io->emul, linear, buf, len)
+			  : lv_emul_read(&io->emul, linear, buf, len);
 	}
 	return r;
 }
@@ -781,8 +784,8 @@ static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
 		return lv_string_failed(v, r);
 	if (!io->string.count)
 		return lv_string_done(v);
-	return io->string.in ? lv_port_ins(v, exit->io.port) :
-			       lv_port_outs(v, exit->io.port);
+	return io->string.in ? lv_port_ins(v, exit->io.port)
+			     : lv_port_outs(v, exit->io.port);
 }
 
 /**

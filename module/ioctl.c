@@ -249,8 +249,8 @@ static LV_VM_IOCTL(set_boot_cpu_id)
 
 static long lv_disable_exits(struct lv_vm *vm, u64 exits)
 {
-	if (exits & ~(u64)(KVM_X86_DISABLE_EXITS_HLT |
-			   KVM_X86_DISABLE_EXITS_PAUSE))
+	if (exits &
+	    ~(u64)(KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE))
 		return -EINVAL;
 	if (vm->nr_vcpus)
 		return -EINVAL;
@@ -295,7 +295,6 @@ static LV_VM_IOCTL(enable_cap)
 	return ret;
 }
 
-
 static const struct {
 	unsigned int cmd;
 	lv_vm_fn fn;
@@ -316,10 +315,7 @@ static const struct {
 	{ KVM_CREATE_IRQCHIP, lv_ioctl_create_irqchip },
 	{ KVM_GET_IRQCHIP, lv_ioctl_get_irqchip },
 	{ KVM_SET_IRQCHIP, lv_ioctl_set_irqchip, LV_RAW },
-	{ KVM_CREATE_PIT, lv_ioctl_create_pit },
 	{ KVM_CREATE_PIT2, lv_ioctl_create_pit2 },
-	{ KVM_GET_PIT, lv_ioctl_get_pit },
-	{ KVM_SET_PIT, lv_ioctl_set_pit, LV_RAW },
 	{ KVM_GET_PIT2, lv_ioctl_get_pit2 },
 	{ KVM_SET_PIT2, lv_ioctl_set_pit2 },
 	{ KVM_REINJECT_CONTROL, lv_ioctl_reinject_control },

@@ -89,9 +89,12 @@ enum lv_request {
 #define LV_ATOMIC_REQUESTS \
 	(BIT(LV_REQ_EVENT) | BIT(LV_REQ_TLB_FLUSH) | BIT(LV_REQ_ROOT))
 
-enum lv_vcpu_mode { LV_OUTSIDE_GUEST, LV_IN_GUEST };
+enum lv_vcpu_mode {
+	LV_OUTSIDE_GUEST,
+	LV_IN_GUEST
+};
 
-/**
+/*
  * struct lv_exception - the exception on its way into the guest
  * @pending: raised, side effects (CR2, DR6) not yet applied
  * @injected: handed to the hardware, or cut short by an exit
@@ -138,7 +141,7 @@ struct lv_vcpu_stat {
 	u64 guest_steal_ns;
 };
 
-/**
+/*
  * struct lv_vcpu - one virtual CPU; a backend's struct starts with it
  * @regs: general registers in hardware encoding (own); RSP only if available
  * @reg_avail: bit per enum lv_reg: the value here is current (own)
@@ -222,9 +225,13 @@ struct lv_vcpu {
 	struct lv_vcpu_stat stat; /* own; read without lock */
 };
 
-enum lv_irqchip_mode { LV_IRQCHIP_NONE, LV_IRQCHIP_SPLIT, LV_IRQCHIP_KERNEL };
+enum lv_irqchip_mode {
+	LV_IRQCHIP_NONE,
+	LV_IRQCHIP_SPLIT,
+	LV_IRQCHIP_KERNEL
+};
 
-/**
+/*
  * struct lv_vm - one virtual machine
  * @users: file descriptors (VM, vCPUs, devices) that keep it alive
  */
@@ -255,9 +262,9 @@ struct lv_vm {
 	struct dentry *debugfs;
 };
 
-#define lv_for_each_vcpu(i, v, vm)                                   \
-	for ((i) = 0; (i) < smp_load_acquire(&(vm)->nr_vcpus) &&     \
-		      ((v) = (vm)->vcpus[i], true);                  \
+#define lv_for_each_vcpu(i, v, vm)                               \
+	for ((i) = 0; (i) < smp_load_acquire(&(vm)->nr_vcpus) && \
+		      ((v) = (vm)->vcpus[i], true);              \
 	     (i)++)
 
 /* ---- the backend in use ---- */
@@ -449,12 +456,12 @@ static inline int lv_inject_ud(struct lv_vcpu *v)
  */
 int lv_gpa_read(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
 		bool atomic);
-int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf,
-		 unsigned int len, bool atomic);
+int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
+		 bool atomic);
 
 /* ---- guest linear addresses (gva.c) ---- */
 
-/**
+/*
  * struct lv_fault - why a guest access faulted, ready for injection
  */
 struct lv_fault {
@@ -580,7 +587,10 @@ int lv_irqchip_ack(struct lv_vcpu *v);
 bool lv_irqchip_has_irq(struct lv_vcpu *v);
 
 /* In-kernel devices on the port and memory bus (irq/iobus.c). */
-enum lv_space { LV_SPACE_PIO, LV_SPACE_MMIO };
+enum lv_space {
+	LV_SPACE_PIO,
+	LV_SPACE_MMIO
+};
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
 /* 0 if a device took it, -EOPNOTSUPP if user space has to. Does not sleep. */
@@ -662,10 +672,7 @@ LV_VM_IOCTL(ioctl_get_irqchip);
 LV_VM_IOCTL(ioctl_set_irqchip);
 LV_VM_IOCTL(ioctl_irq_line);
 LV_VM_IOCTL(ioctl_irq_line_status);
-LV_VM_IOCTL(ioctl_create_pit);
 LV_VM_IOCTL(ioctl_create_pit2);
-LV_VM_IOCTL(ioctl_get_pit);
-LV_VM_IOCTL(ioctl_set_pit);
 LV_VM_IOCTL(ioctl_get_pit2);
 LV_VM_IOCTL(ioctl_set_pit2);
 LV_VM_IOCTL(ioctl_reinject_control);

@@ -30,9 +30,8 @@ static struct lv_backend *const lv_backends[] = {
 	&svm_backend,
 };
 
-#define LV_DEFINE_OP(op)                                  \
-	DEFINE_STATIC_CALL_NULL(lv_op_##op,               \
-				*(((struct lv_backend *)0)->op));
+#define LV_DEFINE_OP(op) \
+	DEFINE_STATIC_CALL_NULL(lv_op_##op, *(((struct lv_backend *)0)->op));
 LV_HOT_OPS(LV_DEFINE_OP)
 
 /* ---- virtualization on the host's CPUs ---- */
@@ -232,8 +231,9 @@ static int lv_register_device(void)
 	err = misc_register(&lv_device);
 	if (err)
 		pr_err("cannot create /dev/%s (error %d)%s\n", node, err,
-		       err == -EEXIST ? ": the kvm module owns it; unload it, or load without node=" :
-					"");
+		       err == -EEXIST
+			       ? ": the kvm module owns it; unload it, or load without node="
+			       : "");
 	return err;
 }
 

@@ -26,22 +26,20 @@
 #define LV_PAT_RESET 0x0007040600070406ULL
 
 /* IA32_MISC_ENABLE: no BTS, no PEBS; both are read-only to the guest. */
-#define LV_MISC_ENABLE_FIXED                                    \
-	(MSR_IA32_MISC_ENABLE_BTS_UNAVAIL | \
-	 MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL)
+#define LV_MISC_ENABLE_FIXED \
+	(MSR_IA32_MISC_ENABLE_BTS_UNAVAIL | MSR_IA32_MISC_ENABLE_PEBS_UNAVAIL)
 #define LV_HWCR_TSC_AT_P0 BIT_ULL(24)
 #define LV_HWCR_WRITABLE (BIT_ULL(18) | LV_HWCR_TSC_AT_P0)
 #define LV_HWCR_IGNORED (BIT_ULL(3) | BIT_ULL(6) | BIT_ULL(8))
 #define LV_DE_CFG_LFENCE BIT_ULL(MSR_AMD64_DE_CFG_LFENCE_SERIALIZE_BIT)
 
 /* What of IA32_ARCH_CAPABILITIES holds for a guest if it holds for the host. */
-#define LV_ARCH_CAPABILITIES                                             \
-	(ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_RSBA |          \
-	 ARCH_CAP_SKIP_VMENTRY_L1DFLUSH | ARCH_CAP_SSB_NO |              \
-	 ARCH_CAP_MDS_NO | ARCH_CAP_PSCHANGE_MC_NO | ARCH_CAP_TAA_NO |   \
-	 ARCH_CAP_SBDR_SSDP_NO | ARCH_CAP_FBSDP_NO | ARCH_CAP_PSDP_NO |  \
-	 ARCH_CAP_FB_CLEAR | ARCH_CAP_RRSBA | ARCH_CAP_BHI_NO |          \
-	 ARCH_CAP_PBRSB_NO)
+#define LV_ARCH_CAPABILITIES                                                  \
+	(ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_RSBA |               \
+	 ARCH_CAP_SKIP_VMENTRY_L1DFLUSH | ARCH_CAP_SSB_NO | ARCH_CAP_MDS_NO | \
+	 ARCH_CAP_PSCHANGE_MC_NO | ARCH_CAP_TAA_NO | ARCH_CAP_SBDR_SSDP_NO |  \
+	 ARCH_CAP_FBSDP_NO | ARCH_CAP_PSDP_NO | ARCH_CAP_FB_CLEAR |           \
+	 ARCH_CAP_RRSBA | ARCH_CAP_BHI_NO | ARCH_CAP_PBRSB_NO)
 
 /** struct lv_msrs - MSRs of a vCPU that no other code looks at (own) */
 struct lv_msrs {
@@ -62,9 +60,15 @@ struct lv_msrs {
  * backend may let guests access them directly.
  */
 const u32 lv_hw_msrs[] = {
-	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
-	MSR_STAR,	      MSR_LSTAR,	     MSR_CSTAR,
-	MSR_SYSCALL_MASK,     MSR_FS_BASE,	     MSR_GS_BASE,
+	MSR_IA32_SYSENTER_CS,
+	MSR_IA32_SYSENTER_ESP,
+	MSR_IA32_SYSENTER_EIP,
+	MSR_STAR,
+	MSR_LSTAR,
+	MSR_CSTAR,
+	MSR_SYSCALL_MASK,
+	MSR_FS_BASE,
+	MSR_GS_BASE,
 	MSR_KERNEL_GS_BASE,
 };
 const unsigned int lv_nr_hw_msrs = ARRAY_SIZE(lv_hw_msrs);
@@ -194,8 +198,7 @@ LV_SET(tsc)
 LV_SET(tsc_adjust)
 {
 	if (!host)
-		lv_set_tsc_offset(v, v->tsc_offset + val -
-					     v->msrs->tsc_adjust);
+		lv_set_tsc_offset(v, v->tsc_offset + val - v->msrs->tsc_adjust);
 	v->msrs->tsc_adjust = val;
 	return 0;
 }
@@ -250,8 +253,8 @@ static int lv_user_apic_base(struct lv_vcpu *v, u64 base)
 /** lv_set_apic_base - write IA32_APIC_BASE; 0 or -EINVAL */
 int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host)
 {
-	int err = v->apic ? lv_lapic_set_base(v->apic, base, host) :
-			    lv_user_apic_base(v, base);
+	int err = v->apic ? lv_lapic_set_base(v->apic, base, host)
+			  : lv_user_apic_base(v, base);
 
 	if (!err)
 		lv_cpuid_refresh(v);
@@ -287,11 +290,10 @@ LV_SET(x2apic)
 
 static bool lv_valid_mtrr_type(u8 type)
 {
-	return type < 8 && BIT(type) & (BIT(MTRR_TYPE_UNCACHABLE) |
-					BIT(MTRR_TYPE_WRCOMB) |
-					BIT(MTRR_TYPE_WRTHROUGH) |
-					BIT(MTRR_TYPE_WRPROT) |
-					BIT(MTRR_TYPE_WRBACK));
+	return type < 8 &&
+	       BIT(type) & (BIT(MTRR_TYPE_UNCACHABLE) | BIT(MTRR_TYPE_WRCOMB) |
+			    BIT(MTRR_TYPE_WRTHROUGH) | BIT(MTRR_TYPE_WRPROT) |
+			    BIT(MTRR_TYPE_WRBACK));
 }
 
 LV_SET(mtrr_deftype)
@@ -361,9 +363,10 @@ LV_GET(misc_enable)
 
 LV_SET(misc_enable)
 {
-	v->misc_enable = host ? val :
-				(val & ~LV_MISC_ENABLE_FIXED) |
-					(v->misc_enable & LV_MISC_ENABLE_FIXED);
+	v->misc_enable =
+		host ? val
+		     : (val & ~LV_MISC_ENABLE_FIXED) |
+				(v->misc_enable & LV_MISC_ENABLE_FIXED);
 	return 0;
 }
 
@@ -453,9 +456,8 @@ LV_SET(ucode_rev)
 /* The host chose how LFENCE behaves; a guest that asks for the same gets it. */
 LV_SET(de_cfg)
 {
-	return host || val == v->msrs->de_cfg ?
-		       set_field(v, m, msr, val, host) :
-		       -EINVAL;
+	return host || val == v->msrs->de_cfg ? set_field(v, m, msr, val, host)
+					      : -EINVAL;
 }
 
 LV_GET(pv)
@@ -530,14 +532,14 @@ static const struct lv_msr lv_msr_table[] = {
 	  .set = set_mtrr_deftype },
 	{ ONE(MSR_IA32_TSC_DEADLINE), SAVED,
 	  .feature = X86_FEATURE_TSC_DEADLINE_TIMER, RW(tsc_deadline) },
-	{ LV_X2APIC_MSR, LV_X2APIC_MSR + 0xff, .feature = X86_FEATURE_X2APIC, RW(x2apic) },
+	{ LV_X2APIC_MSR, LV_X2APIC_MSR + 0xff, .feature = X86_FEATURE_X2APIC,
+	  RW(x2apic) },
 	{ ONE(MSR_KVM_WALL_CLOCK_NEW), RW(pv) },
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), SAVED, RW(pv) },
 	{ MSR_KVM_STEAL_TIME, MSR_KVM_PV_EOI_EN, SAVED, RW(pv) },
 	{ ONE(MSR_EFER), SAVED, RW(efer) },
 	{ ONE(MSR_STAR), SAVED, .val = ~0ULL, RW(hw) },
-	{ MSR_LSTAR, MSR_CSTAR, SAVED, .get = get_hw,
-	  .set = set_hw_address },
+	{ MSR_LSTAR, MSR_CSTAR, SAVED, .get = get_hw, .set = set_hw_address },
 	{ ONE(MSR_SYSCALL_MASK), SAVED, .val = U32_MAX, RW(hw) },
 	{ MSR_FS_BASE, MSR_KERNEL_GS_BASE, SAVED, .get = get_hw,
 	  .set = set_hw_address },
@@ -681,9 +683,8 @@ static u64 lv_host_feature_msr(u32 msr)
 			rdmsrl(MSR_IA32_ARCH_CAPABILITIES, val);
 		return val & LV_ARCH_CAPABILITIES;
 	case MSR_AMD64_DE_CFG:
-		return boot_cpu_has(X86_FEATURE_LFENCE_RDTSC) ?
-			       LV_DE_CFG_LFENCE :
-			       0;
+		return boot_cpu_has(X86_FEATURE_LFENCE_RDTSC) ? LV_DE_CFG_LFENCE
+							      : 0;
 	default:
 		return 0;
 	}
@@ -692,7 +693,8 @@ static u64 lv_host_feature_msr(u32 msr)
 /** lv_msrs_reset - power-on values; INIT leaves all but a few alone */
 void lv_msrs_reset(struct lv_vcpu *v, bool init)
 {
-	v->misc_enable = LV_MISC_ENABLE_FIXED | MSR_IA32_MISC_ENABLE_FAST_STRING;
+	v->misc_enable = LV_MISC_ENABLE_FIXED |
+			 MSR_IA32_MISC_ENABLE_FAST_STRING;
 	v->spec_ctrl = 0;
 	lv_pv_reset(v);
 	if (init)

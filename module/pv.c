@@ -141,8 +141,8 @@ LV_VM_IOCTL(ioctl_set_clock)
 	u64 ns = in->clock, now;
 	unsigned long flags;
 
-	if (in->flags & ~(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME |
-			  KVM_CLOCK_HOST_TSC))
+	if (in->flags &
+	    ~(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC))
 		return -EINVAL;
 	raw_spin_lock_irqsave(&c->lock, flags);
 	now = ktime_get_real_ns();
@@ -368,8 +368,8 @@ void lv_pv_eoi_before_entry(struct lv_vcpu *v)
 	if (!v->apic || v->pv_eoi.armed || !lv_lapic_pv_eoi_safe(v->apic))
 		return;
 	idx = srcu_read_lock(&v->vm->mem.srcu);
-	v->pv_eoi.armed = !lv_gpa_write(v->vm, v->pv_eoi.gpa, &flag,
-					sizeof(flag), true);
+	v->pv_eoi.armed =
+		!lv_gpa_write(v->vm, v->pv_eoi.gpa, &flag, sizeof(flag), true);
 	srcu_read_unlock(&v->vm->mem.srcu, idx);
 }
 

@@ -13,15 +13,14 @@
 
 #include "labvisor.h"
 
-#define LV_CR0_MASK                                                        \
+#define LV_CR0_MASK                                                       \
 	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | \
 	 X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | \
 	 X86_CR0_PG)
 /* Bits whose change makes cached translations wrong. */
 #define LV_CR0_PAGING (X86_CR0_PG | X86_CR0_WP)
-#define LV_CR4_PAGING                                         \
-	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_SMEP | \
-	 X86_CR4_PCIDE)
+#define LV_CR4_PAGING \
+	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_SMEP | X86_CR4_PCIDE)
 /* Bits whose change makes the CPU load the PDPTEs again. */
 #define LV_CR0_PDPTE (X86_CR0_PG | X86_CR0_CD | X86_CR0_NW)
 #define LV_CR4_PDPTE (X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_SMEP)
@@ -354,8 +353,8 @@ void lv_store_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer)
 /** lv_reset_crs - CRs and EFER of power-on and INIT; after vcpu_reset() */
 void lv_reset_crs(struct lv_vcpu *v, bool init)
 {
-	u64 cache = init ? v->cr0 & (X86_CR0_CD | X86_CR0_NW) :
-			   X86_CR0_CD | X86_CR0_NW;
+	u64 cache = init ? v->cr0 & (X86_CR0_CD | X86_CR0_NW)
+			 : X86_CR0_CD | X86_CR0_NW;
 
 	v->cr8 = 0;
 	lv_set_cr2(v, 0);

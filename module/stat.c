@@ -17,11 +17,16 @@ static const struct {
 	const char *name;
 	size_t offset;
 } lv_counters[] = {
-#define COUNTER(field) { #field, offsetof(struct lv_vcpu_stat, field) }
-	COUNTER(exits),		 COUNTER(user_exits),  COUNTER(irq_injections),
-	COUNTER(nmi_injections), COUNTER(exceptions),  COUNTER(halts),
-	COUNTER(wakeups),	 COUNTER(faults),      COUNTER(mmio),
-	COUNTER(pio),		 COUNTER(emulations),  COUNTER(tlb_flushes),
+#define COUNTER(field)                                       \
+	{                                                    \
+#field, offsetof(struct lv_vcpu_stat, field) \
+	}
+	COUNTER(exits),		 COUNTER(user_exits),
+	COUNTER(irq_injections), COUNTER(nmi_injections),
+	COUNTER(exceptions),	 COUNTER(halts),
+	COUNTER(wakeups),	 COUNTER(faults),
+	COUNTER(mmio),		 COUNTER(pio),
+	COUNTER(emulations),	 COUNTER(tlb_flushes),
 #undef COUNTER
 };
 

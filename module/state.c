@@ -14,11 +14,11 @@
 #include "labvisor.h"
 
 /* RFLAGS bits that exist; the others read as zero whatever is written. */
-#define LV_RFLAGS_MASK                                                       \
-	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF |     \
-	 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF | X86_EFLAGS_DF |     \
-	 X86_EFLAGS_OF | X86_EFLAGS_IOPL | X86_EFLAGS_NT | X86_EFLAGS_RF |   \
-	 X86_EFLAGS_VM | X86_EFLAGS_AC | X86_EFLAGS_VIF | X86_EFLAGS_VIP |   \
+#define LV_RFLAGS_MASK                                                     \
+	(X86_EFLAGS_CF | X86_EFLAGS_PF | X86_EFLAGS_AF | X86_EFLAGS_ZF |   \
+	 X86_EFLAGS_SF | X86_EFLAGS_TF | X86_EFLAGS_IF | X86_EFLAGS_DF |   \
+	 X86_EFLAGS_OF | X86_EFLAGS_IOPL | X86_EFLAGS_NT | X86_EFLAGS_RF | \
+	 X86_EFLAGS_VM | X86_EFLAGS_AC | X86_EFLAGS_VIF | X86_EFLAGS_VIP | \
 	 X86_EFLAGS_ID)
 
 /* ---- general registers ---- */
@@ -245,8 +245,8 @@ LV_VCPU_IOCTL(ioctl_get_vcpu_events)
 		.interrupt.nr = max(vector, 0),
 		.interrupt.shadow = lv_call(get_shadow)(v),
 		.nmi.injected = v->nmi_injected,
-		.nmi.pending = v->nmi_pending +
-			       hweight_long(READ_ONCE(v->nmi_queued)),
+		.nmi.pending =
+			v->nmi_pending + hweight_long(READ_ONCE(v->nmi_queued)),
 		.nmi.masked = lv_backend->get_nmi_mask(v),
 		.smi.latched_init = test_bit(LV_LAPIC_INIT, &v->apic_events),
 	};
@@ -301,9 +301,8 @@ LV_VCPU_IOCTL(ioctl_set_vcpu_events)
 	if (!lv_valid_events(v, events))
 		return -EINVAL;
 	lv_set_exception(v, events);
-	lv_set_irq_in_flight(v, events->interrupt.injected ?
-					events->interrupt.nr :
-					-1);
+	lv_set_irq_in_flight(
+		v, events->interrupt.injected ? events->interrupt.nr : -1);
 	if (events->flags & KVM_VCPUEVENT_VALID_SHADOW)
 		lv_backend->set_shadow(v, events->interrupt.shadow);
 	v->nmi_injected = events->nmi.injected;
@@ -396,9 +395,9 @@ LV_VCPU_IOCTL(ioctl_set_debugregs)
 	return 0;
 }
 
-#define LV_GUESTDBG                                           \
-	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |      \
-	 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |    \
+#define LV_GUESTDBG                                        \
+	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |   \
+	 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP | \
 	 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
 
 LV_VCPU_IOCTL(ioctl_set_guest_debug)
@@ -412,15 +411,14 @@ LV_VCPU_IOCTL(ioctl_set_guest_debug)
 	if (dbg->control & inject) {
 		if (v->ex.pending || v->ex.injected)
 			return -EBUSY;
-		lv_queue_exception(v, dbg->control & KVM_GUESTDBG_INJECT_DB ?
-					      X86_TRAP_DB :
-					      X86_TRAP_BP);
+		lv_queue_exception(v, dbg->control & KVM_GUESTDBG_INJECT_DB
+					      ? X86_TRAP_DB
+					      : X86_TRAP_BP);
 	}
 
 	rflags = lv_rflags(v) & ~lv_debugger_tf(v);
-	v->guest_debug = dbg->control & KVM_GUESTDBG_ENABLE ?
-				 dbg->control & ~inject :
-				 0;
+	v->guest_debug =
+		dbg->control & KVM_GUESTDBG_ENABLE ? dbg->control & ~inject : 0;
 	lv_set_rflags(v, rflags | lv_debugger_tf(v));
 	if (v->guest_debug & KVM_GUESTDBG_USE_HW_BP) {
 		memcpy(v->debug_dr, dbg->arch.debugreg, sizeof(v->debug_dr));
@@ -474,10 +472,10 @@ LV_VCPU_IOCTL(ioctl_set_signal_mask)
 /* ---- registers in the run page ---- */
 
 /* User space may write to the page meanwhile: check and use a copy. */
-#define LV_SYNC_IN(v, field, set)                                        \
-	({                                                               \
+#define LV_SYNC_IN(v, field, set)                                             \
+	({                                                                    \
 		typeof((v)->run->s.regs.field) copy = (v)->run->s.regs.field; \
-		set(v, &copy, 0);                                        \
+		set(v, &copy, 0);                                             \
 	})
 
 /** lv_sync_regs_store - fill in what user space asked to see after KVM_RUN */

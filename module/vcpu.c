@@ -233,8 +233,8 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 
 static void lv_load_debugregs(struct lv_vcpu *v)
 {
-	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr :
-								  v->dr;
+	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
+								: v->dr;
 
 	set_debugreg(0, 7);
 	set_debugreg(dr[0], 0);
@@ -245,8 +245,8 @@ static void lv_load_debugregs(struct lv_vcpu *v)
 
 static bool lv_uses_breakpoints(struct lv_vcpu *v)
 {
-	u64 dr7 = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr7 :
-							    v->dr7;
+	u64 dr7 = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr7
+							  : v->dr7;
 
 	return unlikely(dr7 & LV_DR7_ENABLED);
 }
@@ -289,9 +289,9 @@ static int lv_serve_init(struct lv_vcpu *v)
 {
 	if (test_and_clear_bit(LV_LAPIC_INIT, &v->apic_events)) {
 		lv_vcpu_reset(v, true);
-		v->mp_state = v->id == v->vm->boot_cpu_id ?
-				      KVM_MP_STATE_RUNNABLE :
-				      KVM_MP_STATE_INIT_RECEIVED;
+		v->mp_state = v->id == v->vm->boot_cpu_id
+				      ? KVM_MP_STATE_RUNNABLE
+				      : KVM_MP_STATE_INIT_RECEIVED;
 	}
 	if (test_and_clear_bit(LV_LAPIC_SIPI, &v->apic_events) &&
 	    v->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
@@ -550,17 +550,28 @@ static const struct file_operations lv_vcpu_fops = {
 void lv_vcpu_reset(struct lv_vcpu *v, bool init)
 {
 	static const struct kvm_segment data = {
-		.limit = 0xffff, .type = 3, .present = 1, .s = 1,
+		.limit = 0xffff,
+		.type = 3,
+		.present = 1,
+		.s = 1,
 	};
 	static const struct kvm_segment code = {
-		.base = 0xffff0000, .selector = 0xf000, .limit = 0xffff,
-		.type = 11, .present = 1, .s = 1,
+		.base = 0xffff0000,
+		.selector = 0xf000,
+		.limit = 0xffff,
+		.type = 11,
+		.present = 1,
+		.s = 1,
 	};
 	static const struct kvm_segment tr = {
-		.limit = 0xffff, .type = 11, .present = 1,
+		.limit = 0xffff,
+		.type = 11,
+		.present = 1,
 	};
 	static const struct kvm_segment ldt = {
-		.limit = 0xffff, .type = 2, .present = 1,
+		.limit = 0xffff,
+		.type = 2,
+		.present = 1,
 	};
 	static const struct kvm_dtable table = { .limit = 0xffff };
 	enum lv_sreg seg;
@@ -618,9 +629,9 @@ static int lv_vcpu_init(struct lv_vcpu *v, struct lv_vm *vm, u32 id)
 	if (err)
 		return err;
 
-	v->mp_state = !v->apic || id == vm->boot_cpu_id ?
-			      KVM_MP_STATE_RUNNABLE :
-			      KVM_MP_STATE_UNINITIALIZED;
+	v->mp_state = !v->apic || id == vm->boot_cpu_id
+			      ? KVM_MP_STATE_RUNNABLE
+			      : KVM_MP_STATE_UNINITIALIZED;
 	lv_vcpu_load(v);
 	lv_vcpu_reset(v, false);
 	lv_vcpu_put(v);

@@ -52,7 +52,7 @@ enum lv_opcode_map {
 
 /* clang-format off */
 
-/**
+/*
  * enum lv_op - what an instruction does
  *
  * LV_OP_NONE stands for everything that only has a length here. The rest is

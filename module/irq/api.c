@@ -228,11 +228,14 @@ LV_VM_IOCTL(ioctl_set_gsi_routing)
 
 /* ---- PIT ---- */
 
-static int create_pit(struct lv_vm *vm, u32 flags)
+LV_VM_IOCTL(ioctl_create_pit2)
 {
+	const struct kvm_pit_config *config = data;
 	struct lv_irqchip *chip;
 	int ret = 0;
 
+	if (config->flags & ~KVM_PIT_SPEAKER_DUMMY)
+		return -EINVAL;
 	mutex_lock(&vm->lock);
 	chip = full_chip(vm);
 	if (!chip)
@@ -240,21 +243,9 @@ static int create_pit(struct lv_vm *vm, u32 flags)
 	else if (chip->has_pit)
 		ret = -EEXIST;
 	else
-		lv_irqchip_create_pit(chip, flags & KVM_PIT_SPEAKER_DUMMY);
+		lv_irqchip_create_pit(chip, config->flags);
 	mutex_unlock(&vm->lock);
 	return ret;
-}
-
-LV_VM_IOCTL(ioctl_create_pit)
-{
-	return create_pit(vm, KVM_PIT_SPEAKER_DUMMY);
-}
-
-LV_VM_IOCTL(ioctl_create_pit2)
-{
-	const struct kvm_pit_config *config = data;
-
-	return create_pit(vm, config->flags);
 }
 
 LV_VM_IOCTL(ioctl_get_pit2)
@@ -282,32 +273,6 @@ LV_VM_IOCTL(ioctl_set_pit2)
 	ret = lv_pit_set_state(&chip->pit, data);
 	raw_spin_unlock_irqrestore(&chip->lock, flags);
 	return ret;
-}
-
-/* The first version of the state lacks what follows the channels. */
-LV_VM_IOCTL(ioctl_get_pit)
-{
-	struct kvm_pit_state *old = data;
-	struct kvm_pit_state2 state;
-	long ret = lv_ioctl_get_pit2(vm, &state, 0);
-
-	if (!ret)
-		memcpy(old->channels, state.channels, sizeof(old->channels));
-	return ret;
-}
-
-LV_VM_IOCTL(ioctl_set_pit)
-{
-	struct kvm_pit_state2 state;
-	long ret = lv_ioctl_get_pit2(vm, &state, 0);
-
-	if (ret)
-		return ret;
-	/* As with KVM_SET_IRQCHIP, @data is not filled in. */
-	if (copy_from_user(state.channels, (void __user *)arg,
-			   sizeof(state.channels)))
-		return -EFAULT;
-	return lv_ioctl_set_pit2(vm, &state, 0);
 }
 
 LV_VM_IOCTL(ioctl_reinject_control)

@@ -16,59 +16,85 @@
 #define RING_SIZE KVM_COALESCED_MMIO_MAX
 
 /**
- * struct ioeventfd - a write that signals an eventfd
- * @addr: exact address
+ * struct bus_entry - an eventfd that a write signals, or a coalesced zone
+ * @addr: address of the write, or of the zone
+ * @len: length of the write, 0 for any, or size of the zone
  * @datamatch: value written, if @match
  * @space: enum lv_space
- * @len: length of the write, 0 for any
  * @match: only writes of @datamatch
  * @eventfd: what to signal
  */
-struct ioeventfd {
+struct bus_entry {
 	u64 addr;
+	u64 len;
 	u64 datamatch;
 	u8 space;
-	u8 len;
 	bool match;
 	struct eventfd_ctx *eventfd;
 };
 
-/* Immutable once published; sorted by space and address. */
-struct ioeventfds {
+/* Immutable once published. */
+struct bus_table {
 	struct rcu_head rcu;
 	unsigned int nr;
-	struct ioeventfd fd[];
-};
-
-/* Writes into a zone are queued for user space. */
-struct coalesced {
-	u64 addr;
-	u64 size;
-	u8 space;
-};
-
-struct coalesced_zones {
-	struct rcu_head rcu;
-	unsigned int nr;
-	struct coalesced zone[];
+	struct bus_entry entry[];
 };
 
 /**
  * struct lv_iobus - the in-kernel bus of a VM
  * @lock: serialises changes of the tables
- * @eventfds: NULL for none (lock, read under RCU)
- * @zones: NULL for none (lock, read under RCU)
+ * @eventfds: sorted by space and address (lock, read under RCU)
+ * @zones: writes into them are queued for user space (lock, read under RCU)
  * @ring_lock: protects our end of @ring
  * @ring: coalesced writes, shared with user space, which owns the other end
  *	and may write anything anywhere in it
  */
 struct lv_iobus {
 	struct mutex lock;
-	struct ioeventfds __rcu *eventfds;
-	struct coalesced_zones __rcu *zones;
+	struct bus_table __rcu *eventfds;
+	struct bus_table __rcu *zones;
 	spinlock_t ring_lock;
 	struct kvm_coalesced_mmio_ring *ring;
 };
+
+/* ---- tables ---- */
+
+static struct bus_table *locked_table(struct lv_iobus *bus,
+				      struct bus_table __rcu *table)
+{
+	return rcu_dereference_protected(table, lockdep_is_held(&bus->lock));
+}
+
+/*
+ * Insert @new before index @at of a table; or with no @new remove what is
+ * there, which nobody uses any more on return.
+ */
+static int change_table(struct lv_iobus *bus, struct bus_table __rcu **table,
+			unsigned int at, const struct bus_entry *new)
+{
+	struct bus_table *old = locked_table(bus, *table), *t;
+	unsigned int tail = at + !new;
+
+	t = kvmalloc(struct_size(t, entry, old->nr + 1), GFP_KERNEL_ACCOUNT);
+	if (!t)
+		return -ENOMEM;
+	t->nr = at;
+	memcpy(t->entry, old->entry, at * sizeof(*t->entry));
+	if (new)
+		t->entry[t->nr++] = *new;
+	memcpy(&t->entry[t->nr], &old->entry[tail],
+	       (old->nr - tail) * sizeof(*t->entry));
+	t->nr += old->nr - tail;
+
+	rcu_assign_pointer(*table, t);
+	if (new) {
+		kvfree_rcu(old, rcu);
+	} else {
+		synchronize_rcu_expedited();
+		kvfree(old);
+	}
+	return 0;
+}
 
 /* ---- interrupt controllers ---- */
 
@@ -126,16 +152,15 @@ static bool chip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 /* ---- eventfds ---- */
 
 /* Index of the first entry that is not before @space, @addr. */
-static unsigned int lower_bound(const struct ioeventfds *t, u8 space, u64 addr)
+static unsigned int lower_bound(const struct bus_table *t, u8 space, u64 addr)
 {
 	unsigned int low = 0, high = t->nr;
 
 	while (low < high) {
 		unsigned int mid = (low + high) / 2;
-		const struct ioeventfd *fd = &t->fd[mid];
+		const struct bus_entry *e = &t->entry[mid];
 
-		if (fd->space < space ||
-		    (fd->space == space && fd->addr < addr))
+		if (e->space < space || (e->space == space && e->addr < addr))
 			low = mid + 1;
 		else
 			high = mid;
@@ -143,96 +168,70 @@ static unsigned int lower_bound(const struct ioeventfds *t, u8 space, u64 addr)
 	return low;
 }
 
-#define for_each_at(fd, t, space_, addr_)                           \
-	for ((fd) = &(t)->fd[lower_bound(t, space_, addr_)];        \
-	     (fd) < &(t)->fd[(t)->nr] && (fd)->space == (space_) && \
-	     (fd)->addr == (addr_);                                 \
-	     (fd)++)
+#define for_each_at(e, t, space_, addr_)                             \
+	for ((e) = &(t)->entry[lower_bound(t, space_, addr_)];       \
+	     (e) < &(t)->entry[(t)->nr] && (e)->space == (space_) && \
+	     (e)->addr == (addr_);                                   \
+	     (e)++)
 
 static bool signal_eventfd(struct lv_iobus *bus, u8 space, u64 addr,
 			   unsigned int len, const void *data)
 {
-	const struct ioeventfds *t;
-	const struct ioeventfd *fd;
+	const struct bus_table *t;
+	const struct bus_entry *e;
 	bool signalled = false;
 	u64 val = 0;
 
+	memcpy(&val, data, min_t(unsigned int, len, sizeof(val)));
 	rcu_read_lock();
 	t = rcu_dereference(bus->eventfds);
-	if (!t)
-		goto out;
-	memcpy(&val, data, min_t(unsigned int, len, sizeof(val)));
-	for_each_at(fd, t, space, addr)
+	for_each_at(e, t, space, addr)
 	{
-		if ((fd->len && fd->len != len) ||
-		    (fd->match && fd->datamatch != val))
+		if ((e->len && e->len != len) ||
+		    (e->match && e->datamatch != val))
 			continue;
-		lv_eventfd_signal(fd->eventfd);
+		lv_eventfd_signal(e->eventfd);
 		signalled = true;
 		break;
 	}
-out:
 	rcu_read_unlock();
 	return signalled;
 }
 
-static struct ioeventfd to_ioeventfd(const struct kvm_ioeventfd *args,
-				     struct eventfd_ctx *eventfd)
+static struct bus_entry to_entry(const struct kvm_ioeventfd *args,
+				 struct eventfd_ctx *eventfd)
 {
-	struct ioeventfd fd = {
+	struct bus_entry e = {
 		.addr = args->addr,
+		.len = args->len,
 		.datamatch = args->datamatch,
 		.space = args->flags & KVM_IOEVENTFD_FLAG_PIO ? LV_SPACE_PIO
 							      : LV_SPACE_MMIO,
-		.len = args->len,
 		.match = args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH,
 		.eventfd = eventfd,
 	};
 
-	return fd;
+	return e;
 }
 
 /* Could one write mean both? */
-static bool collides(const struct ioeventfd *a, const struct ioeventfd *b)
+static bool collides(const struct bus_entry *a, const struct bus_entry *b)
 {
 	if (a->len && b->len && a->len != b->len)
 		return false;
 	return !a->match || !b->match || a->datamatch == b->datamatch;
 }
 
-static struct ioeventfds *eventfds_of(struct lv_iobus *bus)
+static int add_eventfd(struct lv_iobus *bus, const struct bus_entry *new)
 {
-	return rcu_dereference_protected(bus->eventfds,
-					 lockdep_is_held(&bus->lock));
-}
+	const struct bus_table *t = locked_table(bus, bus->eventfds);
+	const struct bus_entry *e;
 
-static int add_eventfd(struct lv_iobus *bus, const struct ioeventfd *new)
-{
-	struct ioeventfds *old = eventfds_of(bus), *t;
-	unsigned int nr = old ? old->nr : 0, at = 0;
-	const struct ioeventfd *fd;
-
-	if (nr >= MAX_EVENTFDS)
+	for_each_at(e, t, new->space,
+		    new->addr) if (collides(e, new)) return -EEXIST;
+	if (t->nr >= MAX_EVENTFDS)
 		return -ENOSPC;
-	if (old) {
-		for_each_at(fd, old, new->space,
-			    new->addr) if (collides(fd, new)) return -EEXIST;
-		at = lower_bound(old, new->space, new->addr);
-	}
-
-	t = kvmalloc(struct_size(t, fd, nr + 1), GFP_KERNEL_ACCOUNT);
-	if (!t)
-		return -ENOMEM;
-	t->nr = nr + 1;
-	if (old) {
-		memcpy(t->fd, old->fd, at * sizeof(*t->fd));
-		memcpy(&t->fd[at + 1], &old->fd[at],
-		       (nr - at) * sizeof(*t->fd));
-	}
-	t->fd[at] = *new;
-	rcu_assign_pointer(bus->eventfds, t);
-	kvfree_rcu(old, rcu);
-	return 0;
+	return change_table(bus, &bus->eventfds, e - t->entry, new);
 }
 
 /**
@@ -246,7 +245,7 @@ static int add_eventfd(struct lv_iobus *bus, const struct ioeventfd *new)
 int lv_iobus_add_eventfd(struct lv_iobus *bus, const struct kvm_ioeventfd *args,
 			 struct eventfd_ctx *eventfd)
 {
-	struct ioeventfd new = to_ioeventfd(args, eventfd);
+	struct bus_entry new = to_entry(args, eventfd);
 	int ret;
 
 	mutex_lock(&bus->lock);
@@ -255,38 +254,24 @@ int lv_iobus_add_eventfd(struct lv_iobus *bus, const struct kvm_ioeventfd *args,
 	return ret;
 }
 
-static bool same_eventfd(const struct ioeventfd *a, const struct ioeventfd *b)
+static int remove_eventfd(struct lv_iobus *bus, const struct bus_entry *gone)
 {
-	return a->eventfd == b->eventfd && a->len == b->len &&
-	       a->match == b->match &&
-	       (!a->match || a->datamatch == b->datamatch);
-}
+	const struct bus_table *t = locked_table(bus, bus->eventfds);
+	const struct bus_entry *e;
+	int ret;
 
-static int remove_eventfd(struct lv_iobus *bus, const struct ioeventfd *gone)
-{
-	struct ioeventfds *old = eventfds_of(bus), *t;
-	const struct ioeventfd *fd;
-	unsigned int at;
-
-	if (!old)
-		return -ENOENT;
-	for_each_at(fd, old, gone->space,
-		    gone->addr) if (same_eventfd(fd, gone)) goto found;
+	for_each_at(e, t, gone->space, gone->addr)
+	{
+		if (e->eventfd != gone->eventfd || e->len != gone->len ||
+		    e->match != gone->match ||
+		    (e->match && e->datamatch != gone->datamatch))
+			continue;
+		ret = change_table(bus, &bus->eventfds, e - t->entry, NULL);
+		if (!ret)
+			eventfd_ctx_put(gone->eventfd);
+		return ret;
+	}
 	return -ENOENT;
-
-found:
-	at = fd - old->fd;
-	t = kvmalloc(struct_size(t, fd, old->nr - 1), GFP_KERNEL_ACCOUNT);
-	if (!t)
-		return -ENOMEM;
-	t->nr = old->nr - 1;
-	memcpy(t->fd, old->fd, at * sizeof(*t->fd));
-	memcpy(&t->fd[at], &old->fd[at + 1], (t->nr - at) * sizeof(*t->fd));
-	rcu_assign_pointer(bus->eventfds, t);
-	synchronize_rcu_expedited();
-	eventfd_ctx_put(fd->eventfd);
-	kvfree(old);
-	return 0;
 }
 
 /**
@@ -301,7 +286,7 @@ int lv_iobus_remove_eventfd(struct lv_iobus *bus,
 			    const struct kvm_ioeventfd *args,
 			    struct eventfd_ctx *eventfd)
 {
-	struct ioeventfd gone = to_ioeventfd(args, eventfd);
+	struct bus_entry gone = to_entry(args, eventfd);
 	int ret;
 
 	mutex_lock(&bus->lock);
@@ -312,15 +297,15 @@ int lv_iobus_remove_eventfd(struct lv_iobus *bus,
 
 /* ---- coalesced zones ---- */
 
-static bool contains(const struct coalesced *zone, const struct coalesced *part)
+static bool contains(const struct bus_entry *zone, const struct bus_entry *part)
 {
 	return zone->space == part->space && part->addr >= zone->addr &&
-	       part->addr - zone->addr <= zone->size &&
-	       part->size <= zone->size - (part->addr - zone->addr);
+	       part->addr - zone->addr <= zone->len &&
+	       part->len <= zone->len - (part->addr - zone->addr);
 }
 
 /* User space owns @first, and may have scribbled over @last. */
-static bool ring_push(struct lv_iobus *bus, const struct coalesced *write,
+static bool ring_push(struct lv_iobus *bus, const struct bus_entry *write,
 		      const void *data)
 {
 	struct kvm_coalesced_mmio_ring *ring = bus->ring;
@@ -331,27 +316,27 @@ static bool ring_push(struct lv_iobus *bus, const struct coalesced *write,
 		return false;
 	slot = &ring->coalesced_mmio[array_index_nospec(last, RING_SIZE)];
 	slot->phys_addr = write->addr;
-	slot->len = write->size;
+	slot->len = write->len;
 	slot->pio = write->space == LV_SPACE_PIO;
-	memcpy(slot->data, data, write->size);
+	memcpy(slot->data, data, write->len);
 	smp_wmb(); /* the entry before the index that announces it */
 	WRITE_ONCE(ring->last, next);
 	return true;
 }
 
-static bool coalesce(struct lv_iobus *bus, const struct coalesced *write,
+static bool coalesce(struct lv_iobus *bus, const struct bus_entry *write,
 		     const void *data)
 {
-	const struct coalesced_zones *t;
+	const struct bus_table *t;
 	bool queued = false;
 	unsigned int i;
 
 	rcu_read_lock();
 	t = rcu_dereference(bus->zones);
-	for (i = 0; t && i < t->nr; i++)
-		if (contains(&t->zone[i], write))
+	for (i = 0; i < t->nr; i++)
+		if (contains(&t->entry[i], write))
 			break;
-	if (t && i < t->nr) {
+	if (i < t->nr) {
 		spin_lock(&bus->ring_lock);
 		queued = ring_push(bus, write, data);
 		spin_unlock(&bus->ring_lock);
@@ -360,68 +345,48 @@ static bool coalesce(struct lv_iobus *bus, const struct coalesced *write,
 	return queued;
 }
 
-static int to_zone(const struct kvm_coalesced_mmio_zone *args,
-		   struct coalesced *zone)
+static struct bus_entry to_zone(const struct kvm_coalesced_mmio_zone *args)
 {
-	if (args->pio > 1)
-		return -EINVAL;
-	zone->addr = args->addr;
-	zone->size = args->size;
-	zone->space = args->pio ? LV_SPACE_PIO : LV_SPACE_MMIO;
-	return 0;
-}
+	struct bus_entry zone = {
+		.addr = args->addr,
+		.len = args->size,
+		.space = args->pio ? LV_SPACE_PIO : LV_SPACE_MMIO,
+	};
 
-/* Copy the table without the zones that contain @gone, and with @new. */
-static int change_zones(struct lv_iobus *bus, const struct coalesced *gone,
-			const struct coalesced *new)
-{
-	struct coalesced_zones *old = rcu_dereference_protected(
-		bus->zones, lockdep_is_held(&bus->lock));
-	unsigned int nr = old ? old->nr : 0, i;
-	struct coalesced_zones *t;
-
-	if (new &&nr >= MAX_ZONES)
-		return -ENOSPC;
-	t = kmalloc(struct_size(t, zone, nr + 1), GFP_KERNEL_ACCOUNT);
-	if (!t)
-		return -ENOMEM;
-	t->nr = 0;
-	for (i = 0; i < nr; i++)
-		if (!gone || !contains(&old->zone[i], gone))
-			t->zone[t->nr++] = old->zone[i];
-	if (new)
-		t->zone[t->nr++] = *new;
-	rcu_assign_pointer(bus->zones, t);
-	kfree_rcu(old, rcu);
-	return 0;
+	return zone;
 }
 
 LV_VM_IOCTL(ioctl_register_coalesced)
 {
+	const struct kvm_coalesced_mmio_zone *args = data;
+	struct bus_entry zone = to_zone(args);
 	struct lv_iobus *bus = vm->iobus;
-	struct coalesced zone;
-	int ret;
+	int ret = -ENOSPC;
 
-	ret = to_zone(data, &zone);
-	if (ret)
-		return ret;
+	if (args->pio > 1)
+		return -EINVAL;
 	mutex_lock(&bus->lock);
-	ret = change_zones(bus, NULL, &zone);
+	if (locked_table(bus, bus->zones)->nr < MAX_ZONES)
+		ret = change_table(bus, &bus->zones, 0, &zone);
 	mutex_unlock(&bus->lock);
 	return ret;
 }
 
+/* Remove the zones that contain the given one. */
 LV_VM_IOCTL(ioctl_unregister_coalesced)
 {
+	const struct kvm_coalesced_mmio_zone *args = data;
+	struct bus_entry gone = to_zone(args);
 	struct lv_iobus *bus = vm->iobus;
-	struct coalesced zone;
-	int ret;
+	unsigned int i;
+	int ret = 0;
 
-	ret = to_zone(data, &zone);
-	if (ret)
-		return ret;
+	if (args->pio > 1)
+		return -EINVAL;
 	mutex_lock(&bus->lock);
-	ret = change_zones(bus, &zone, NULL);
+	for (i = locked_table(bus, bus->zones)->nr; i-- && !ret;)
+		if (contains(&locked_table(bus, bus->zones)->entry[i], &gone))
+			ret = change_table(bus, &bus->zones, i, NULL);
 	mutex_unlock(&bus->lock);
 	return ret;
 }
@@ -457,7 +422,7 @@ int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 		   unsigned int len, const void *data)
 {
-	struct coalesced write = { .addr = addr, .size = len, .space = space };
+	struct bus_entry write = { .addr = addr, .len = len, .space = space };
 	struct lv_iobus *bus = v->vm->iobus;
 
 	if (chip_access(v, space, addr, len, (u8 *)data, true) ||
@@ -476,18 +441,23 @@ int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 int lv_iobus_init(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = kzalloc(sizeof(*bus), GFP_KERNEL_ACCOUNT);
+	const size_t empty = sizeof(struct bus_table);
 
 	if (!bus)
 		return -ENOMEM;
-	bus->ring = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!bus->ring) {
-		kfree(bus);
-		return -ENOMEM;
-	}
 	mutex_init(&bus->lock);
 	spin_lock_init(&bus->ring_lock);
-	vm->coalesced = virt_to_page(bus->ring);
 	vm->iobus = bus;
+
+	RCU_INIT_POINTER(bus->eventfds, kvzalloc(empty, GFP_KERNEL_ACCOUNT));
+	RCU_INIT_POINTER(bus->zones, kvzalloc(empty, GFP_KERNEL_ACCOUNT));
+	bus->ring = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!rcu_access_pointer(bus->eventfds) ||
+	    !rcu_access_pointer(bus->zones) || !bus->ring) {
+		lv_iobus_free(vm);
+		return -ENOMEM;
+	}
+	vm->coalesced = virt_to_page(bus->ring);
 	return 0;
 }
 
@@ -498,13 +468,13 @@ int lv_iobus_init(struct lv_vm *vm)
 void lv_iobus_free(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = vm->iobus;
-	struct ioeventfds *t = rcu_dereference_protected(bus->eventfds, true);
+	struct bus_table *t = rcu_dereference_protected(bus->eventfds, true);
 	unsigned int i;
 
 	for (i = 0; t && i < t->nr; i++)
-		eventfd_ctx_put(t->fd[i].eventfd);
+		eventfd_ctx_put(t->entry[i].eventfd);
 	kvfree(t);
-	kfree(rcu_dereference_protected(bus->zones, true));
+	kvfree(rcu_dereference_protected(bus->zones, true));
 	free_page((unsigned long)bus->ring);
 	kfree(bus);
 }

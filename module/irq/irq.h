@@ -177,7 +177,7 @@ enum lv_lapic_event {
 	LV_LAPIC_SIPI,
 };
 
-/**
+/*
  * lv_lapic_notify - hook: look at lv_lapic_pending() again
  *
  * Called on any CPU when a vector became pending, and by the vCPU's own thread
@@ -253,7 +253,7 @@ static inline u8 lv_lapic_tpr(const struct lv_lapic *apic)
 	return apic->regs[LAPIC_TPR];
 }
 
-/**
+/*
  * lv_lapic_pv_eoi_safe - may the guest end the interrupt in service without
  * an exit?
  *

@@ -54,7 +54,7 @@ struct lv_slots {
 	struct lv_slot slot[];
 };
 
-/**
+/*
  * struct lv_memory - the memory slots of a VM
  * @slots: current version (SRCU @srcu; replaced under vm->lock)
  */

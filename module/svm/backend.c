@@ -25,9 +25,15 @@ static struct page *svm_msrpm;
 
 /* MSRs that the CPU switches by itself and whose values cannot harm. */
 static const u32 svm_direct_msrs[] = {
-	MSR_STAR,	      MSR_LSTAR,	     MSR_CSTAR,
-	MSR_SYSCALL_MASK,     MSR_KERNEL_GS_BASE,    MSR_FS_BASE,
-	MSR_GS_BASE,	      MSR_IA32_SYSENTER_CS,  MSR_IA32_SYSENTER_ESP,
+	MSR_STAR,
+	MSR_LSTAR,
+	MSR_CSTAR,
+	MSR_SYSCALL_MASK,
+	MSR_KERNEL_GS_BASE,
+	MSR_FS_BASE,
+	MSR_GS_BASE,
+	MSR_IA32_SYSENTER_CS,
+	MSR_IA32_SYSENTER_ESP,
 	MSR_IA32_SYSENTER_EIP,
 };
 

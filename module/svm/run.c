@@ -165,8 +165,8 @@ static void svm_decode(struct svm_vcpu *s, struct lv_exit *exit)
 		svm_decode_io(s, exit);
 		break;
 	case SVM_EXIT_MSR:
-		exit->reason = control->exit_info_1 & 1 ? LV_EXIT_WRMSR :
-							  LV_EXIT_RDMSR;
+		exit->reason = control->exit_info_1 & 1 ? LV_EXIT_WRMSR
+							: LV_EXIT_RDMSR;
 		break;
 	case SVM_EXIT_READ_CR0 ... SVM_EXIT_WRITE_CR8:
 	case SVM_EXIT_CR0_SEL_WRITE:

@@ -31,7 +31,7 @@ enum svm_clean {
 
 #define SVM_CLEAN_ALL GENMASK(SVM_CLEAN_CR2, 0)
 
-/**
+/*
  * struct svm_vcpu - a vCPU and its VMCB (own)
  * @asid_generation: generation of the ASID; 0 forces a new one
  * @cpu: CPU whose caches the VMCB may be in, -1 if none
@@ -52,7 +52,7 @@ struct svm_vcpu {
 	u64 iret_rip;
 };
 
-/**
+/*
  * struct svm_cpu - what a host CPU needs to run guests
  * @host_area: host state that VMLOAD restores after each exit
  * @hsave: where VMRUN saves the rest (VM_HSAVE_PA)

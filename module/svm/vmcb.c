@@ -25,15 +25,15 @@
 #define SVM_CR0_HIDDEN (X86_CR0_CD | X86_CR0_NW)
 
 static const u8 svm_intercepts[] = {
-	INTERCEPT_INTR,	   INTERCEPT_NMI,	INTERCEPT_SELECTIVE_CR0,
-	INTERCEPT_RDPMC,   INTERCEPT_CPUID,	INTERCEPT_RSM,
-	INTERCEPT_INVD,	   INTERCEPT_HLT,	INTERCEPT_INVLPGA,
-	INTERCEPT_IOIO_PROT, INTERCEPT_MSR_PROT, INTERCEPT_TASK_SWITCH,
-	INTERCEPT_SHUTDOWN, INTERCEPT_VMRUN,	INTERCEPT_VMMCALL,
-	INTERCEPT_VMLOAD,  INTERCEPT_VMSAVE,	INTERCEPT_STGI,
-	INTERCEPT_CLGI,	   INTERCEPT_SKINIT,	INTERCEPT_WBINVD,
-	INTERCEPT_MONITOR, INTERCEPT_MWAIT,	INTERCEPT_XSETBV,
-	INTERCEPT_RDPRU,   INTERCEPT_CR4_WRITE,
+	INTERCEPT_INTR,	     INTERCEPT_NMI,	  INTERCEPT_SELECTIVE_CR0,
+	INTERCEPT_RDPMC,     INTERCEPT_CPUID,	  INTERCEPT_RSM,
+	INTERCEPT_INVD,	     INTERCEPT_HLT,	  INTERCEPT_INVLPGA,
+	INTERCEPT_IOIO_PROT, INTERCEPT_MSR_PROT,  INTERCEPT_TASK_SWITCH,
+	INTERCEPT_SHUTDOWN,  INTERCEPT_VMRUN,	  INTERCEPT_VMMCALL,
+	INTERCEPT_VMLOAD,    INTERCEPT_VMSAVE,	  INTERCEPT_STGI,
+	INTERCEPT_CLGI,	     INTERCEPT_SKINIT,	  INTERCEPT_WBINVD,
+	INTERCEPT_MONITOR,   INTERCEPT_MWAIT,	  INTERCEPT_XSETBV,
+	INTERCEPT_RDPRU,     INTERCEPT_CR4_WRITE,
 };
 
 int svm_vcpu_init(struct lv_vcpu *v)
@@ -177,14 +177,13 @@ void svm_set_segment(struct lv_vcpu *v, enum lv_sreg seg,
 	out->selector = in->selector;
 	out->attrib = 0;
 	if (!in->unusable)
-		out->attrib = (in->type & SVM_ATTR_TYPE) |
-			      (in->s ? SVM_ATTR_S : 0) |
-			      (in->dpl & 3) << SVM_ATTR_DPL_SHIFT |
-			      (in->present ? SVM_ATTR_P : 0) |
-			      (in->avl ? SVM_ATTR_AVL : 0) |
-			      (in->l ? SVM_ATTR_L : 0) |
-			      (in->db ? SVM_ATTR_DB : 0) |
-			      (in->g ? SVM_ATTR_G : 0);
+		out->attrib =
+			(in->type & SVM_ATTR_TYPE) | (in->s ? SVM_ATTR_S : 0) |
+			(in->dpl & 3) << SVM_ATTR_DPL_SHIFT |
+			(in->present ? SVM_ATTR_P : 0) |
+			(in->avl ? SVM_ATTR_AVL : 0) |
+			(in->l ? SVM_ATTR_L : 0) | (in->db ? SVM_ATTR_DB : 0) |
+			(in->g ? SVM_ATTR_G : 0);
 	if (seg == LV_SREG_SS)
 		s->vmcb->save.cpl = in->dpl & 3;
 	svm_touch(s, SVM_CLEAN_SEG);
@@ -360,11 +359,9 @@ void svm_dump(struct lv_vcpu *v)
 	const struct vmcb_save_area *s = &to_svm(v)->vmcb->save;
 
 	pr_info("VMCB of vCPU %d: exit %x info %llx %llx int_info %x\n", v->id,
-		c->exit_code, c->exit_info_1, c->exit_info_2,
-		c->exit_int_info);
+		c->exit_code, c->exit_info_1, c->exit_info_2, c->exit_int_info);
 	pr_info("  int_ctl %x int_state %x event_inj %x asid %u ncr3 %llx\n",
-		c->int_ctl, c->int_state, c->event_inj, c->asid,
-		c->nested_cr3);
+		c->int_ctl, c->int_state, c->event_inj, c->asid, c->nested_cr3);
 	pr_info("  rip %llx rsp %llx rflags %llx rax %llx cpl %u\n", s->rip,
 		s->rsp, s->rflags, s->rax, s->cpl);
 	pr_info("  cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", s->cr0,

@@ -13,7 +13,7 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define CODE_BYTES	0x4000u
+#define CODE_BYTES 0x4000u
 
 static void on_alarm(int signal)
 {
@@ -64,7 +64,7 @@ static void seed(void)
 
 static void check_fresh_guest(void)
 {
-	static const u8 code[] = { 0xe6, 0x80 };	/* OUT */
+	static const u8 code[] = { 0xe6, 0x80 }; /* OUT */
 	struct vm *vm = vm_new_irqchip();
 	struct vcpu *vcpu = vcpu_new(vm, 0);
 
@@ -77,19 +77,19 @@ static void check_fresh_guest(void)
 
 /* Random bytes as a guest */
 
-FIXTURE(attack) {
-};
+FIXTURE(attack){};
 
-FIXTURE_VARIANT(attack) {
+FIXTURE_VARIANT(attack)
+{
 	enum mode mode;
 	bool irqchip;
 };
 
-#define VARIANT(name, mode_, irqchip_)				\
-FIXTURE_VARIANT_ADD(attack, name) {				\
-	.mode = mode_,						\
-	.irqchip = irqchip_,					\
-}
+#define VARIANT(name, mode_, irqchip_)              \
+	FIXTURE_VARIANT_ADD(attack, name)           \
+	{                                           \
+		.mode = mode_, .irqchip = irqchip_, \
+	}
 VARIANT(real, MODE_REAL, false);
 VARIANT(real_irqchip, MODE_REAL, true);
 VARIANT(protected, MODE_PROT, false);
@@ -198,7 +198,7 @@ static void endless_guest(void)
 {
 	trap_handlers[UD_VECTOR] = endless_fault;
 	guest_sync(0);
-	asm volatile("ud2");	/* whose handler goes back to it */
+	asm volatile("ud2"); /* whose handler goes back to it */
 }
 
 TEST(endless_exceptions)
@@ -218,23 +218,67 @@ TEST(endless_exceptions)
 /* Random ioctls */
 
 static const unsigned long requests[] = {
-	KVM_CHECK_EXTENSION, KVM_CREATE_VCPU, KVM_SET_USER_MEMORY_REGION,
-	KVM_GET_DIRTY_LOG, KVM_CLEAR_DIRTY_LOG, KVM_SET_TSS_ADDR,
-	KVM_SET_IDENTITY_MAP_ADDR, KVM_CREATE_IRQCHIP, KVM_GET_IRQCHIP,
-	KVM_SET_IRQCHIP, KVM_CREATE_PIT2, KVM_GET_PIT2, KVM_SET_PIT2,
-	KVM_REINJECT_CONTROL, KVM_IRQ_LINE, KVM_IRQ_LINE_STATUS,
-	KVM_SET_GSI_ROUTING, KVM_SIGNAL_MSI, KVM_IRQFD, KVM_IOEVENTFD,
-	KVM_REGISTER_COALESCED_MMIO, KVM_UNREGISTER_COALESCED_MMIO,
-	KVM_SET_BOOT_CPU_ID, KVM_ENABLE_CAP, KVM_GET_CLOCK, KVM_SET_CLOCK,
-	KVM_RUN, KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS,
-	KVM_GET_SREGS2, KVM_SET_SREGS2, KVM_GET_FPU, KVM_SET_FPU,
-	KVM_GET_XSAVE, KVM_SET_XSAVE, KVM_GET_XCRS, KVM_SET_XCRS,
-	KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_GET_MP_STATE, KVM_SET_MP_STATE,
-	KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, KVM_GET_DEBUGREGS,
-	KVM_SET_DEBUGREGS, KVM_GET_CPUID2, KVM_SET_CPUID2, KVM_GET_TSC_KHZ,
-	KVM_SET_TSC_KHZ, KVM_INTERRUPT, KVM_NMI, KVM_TPR_ACCESS_REPORTING,
-	KVM_KVMCLOCK_CTRL, KVM_SET_GUEST_DEBUG, KVM_TRANSLATE, KVM_GET_MSRS,
-	KVM_SET_MSRS, KVM_GET_SUPPORTED_CPUID, KVM_GET_MSR_INDEX_LIST,
+	KVM_CHECK_EXTENSION,
+	KVM_CREATE_VCPU,
+	KVM_SET_USER_MEMORY_REGION,
+	KVM_GET_DIRTY_LOG,
+	KVM_CLEAR_DIRTY_LOG,
+	KVM_SET_TSS_ADDR,
+	KVM_SET_IDENTITY_MAP_ADDR,
+	KVM_CREATE_IRQCHIP,
+	KVM_GET_IRQCHIP,
+	KVM_SET_IRQCHIP,
+	KVM_CREATE_PIT2,
+	KVM_GET_PIT2,
+	KVM_SET_PIT2,
+	KVM_REINJECT_CONTROL,
+	KVM_IRQ_LINE,
+	KVM_IRQ_LINE_STATUS,
+	KVM_SET_GSI_ROUTING,
+	KVM_SIGNAL_MSI,
+	KVM_IRQFD,
+	KVM_IOEVENTFD,
+	KVM_REGISTER_COALESCED_MMIO,
+	KVM_UNREGISTER_COALESCED_MMIO,
+	KVM_SET_BOOT_CPU_ID,
+	KVM_ENABLE_CAP,
+	KVM_GET_CLOCK,
+	KVM_SET_CLOCK,
+	KVM_RUN,
+	KVM_GET_REGS,
+	KVM_SET_REGS,
+	KVM_GET_SREGS,
+	KVM_SET_SREGS,
+	KVM_GET_SREGS2,
+	KVM_SET_SREGS2,
+	KVM_GET_FPU,
+	KVM_SET_FPU,
+	KVM_GET_XSAVE,
+	KVM_SET_XSAVE,
+	KVM_GET_XCRS,
+	KVM_SET_XCRS,
+	KVM_GET_LAPIC,
+	KVM_SET_LAPIC,
+	KVM_GET_MP_STATE,
+	KVM_SET_MP_STATE,
+	KVM_GET_VCPU_EVENTS,
+	KVM_SET_VCPU_EVENTS,
+	KVM_GET_DEBUGREGS,
+	KVM_SET_DEBUGREGS,
+	KVM_GET_CPUID2,
+	KVM_SET_CPUID2,
+	KVM_GET_TSC_KHZ,
+	KVM_SET_TSC_KHZ,
+	KVM_INTERRUPT,
+	KVM_NMI,
+	KVM_TPR_ACCESS_REPORTING,
+	KVM_KVMCLOCK_CTRL,
+	KVM_SET_GUEST_DEBUG,
+	KVM_TRANSLATE,
+	KVM_GET_MSRS,
+	KVM_SET_MSRS,
+	KVM_GET_SUPPORTED_CPUID,
+	KVM_GET_MSR_INDEX_LIST,
 };
 
 /* Small numbers are where the interesting cases are. */

@@ -19,7 +19,8 @@ SNIPPET(64, break_code,
 	"nop\n"
 	"hlt\n");
 
-FIXTURE(debug) {
+FIXTURE(debug)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -28,8 +29,7 @@ FIXTURE_SETUP(debug)
 {
 	self->vm = vm_new();
 	self->vcpu = vcpu_new(self->vm, 0);
-	if (!vm_cap(self->vm, KVM_CAP_SET_GUEST_DEBUG))
-		SKIP(return, "KVM_CAP_SET_GUEST_DEBUG is not offered");
+	ASSERT_LT(0, vm_cap(self->vm, KVM_CAP_SET_GUEST_DEBUG));
 }
 
 FIXTURE_TEARDOWN(debug)
@@ -55,8 +55,9 @@ TEST_F(debug, single_step)
 	unsigned int i;
 
 	VCPU_SNIPPET(self->vcpu, MODE_LONG, step_code);
-	ASSERT_EQ(0, control(self->vcpu, KVM_GUESTDBG_ENABLE |
-			     KVM_GUESTDBG_SINGLESTEP, 0, 0));
+	ASSERT_EQ(0,
+		  control(self->vcpu,
+			  KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, 0, 0));
 	for (i = 0; i < ARRAY_LEN(stops); i++) {
 		ASSERT_EXIT(KVM_EXIT_DEBUG, self->vcpu);
 		EXPECT_EQ(DB_VECTOR, run->debug.arch.exception);
@@ -76,8 +77,9 @@ TEST_F(debug, software_breakpoint)
 	if (lab_is_tcg())
 		SKIP(return, "QEMU's TCG does not intercept INT3");
 	VCPU_SNIPPET(self->vcpu, MODE_LONG, break_code);
-	ASSERT_EQ(0, control(self->vcpu, KVM_GUESTDBG_ENABLE |
-			     KVM_GUESTDBG_USE_SW_BP, 0, 0));
+	ASSERT_EQ(0,
+		  control(self->vcpu,
+			  KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP, 0, 0));
 	ASSERT_EXIT(KVM_EXIT_DEBUG, self->vcpu);
 	EXPECT_EQ(BP_VECTOR, run->debug.arch.exception);
 	EXPECT_EQ(CODE_GPA + 1, run->debug.arch.pc);
@@ -95,8 +97,9 @@ TEST_F(debug, hardware_breakpoint)
 	if (lab_is_tcg())
 		SKIP(return, "QEMU's TCG ignores breakpoints that VMRUN loads");
 	VCPU_SNIPPET(self->vcpu, MODE_LONG, step_code);
-	ASSERT_EQ(0, control(self->vcpu, KVM_GUESTDBG_ENABLE |
-			     KVM_GUESTDBG_USE_HW_BP, CODE_GPA + 4, 0x402));
+	ASSERT_EQ(0, control(self->vcpu,
+			     KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP,
+			     CODE_GPA + 4, 0x402));
 	ASSERT_EXIT(KVM_EXIT_DEBUG, self->vcpu);
 	EXPECT_EQ(DB_VECTOR, run->debug.arch.exception);
 	EXPECT_EQ(CODE_GPA + 4, run->debug.arch.pc);
@@ -113,8 +116,9 @@ static void own_guest(void)
 
 TEST_F(debug, guest_debugs_itself)
 {
-	ASSERT_EQ(0, control(self->vcpu, KVM_GUESTDBG_ENABLE |
-			     KVM_GUESTDBG_USE_SW_BP, 0, 0));
+	ASSERT_EQ(0,
+		  control(self->vcpu,
+			  KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP, 0, 0));
 	ASSERT_EQ(0, control(self->vcpu, 0, 0, 0));
 	vcpu_call(self->vcpu, own_guest);
 	EXPECT_EQ(GUEST_DONE, vcpu_sync(self->vcpu));
@@ -122,7 +126,7 @@ TEST_F(debug, guest_debugs_itself)
 
 static int translate(struct vcpu *vcpu, u64 linear, struct kvm_translation *t)
 {
-	*t = (struct kvm_translation) { .linear_address = linear };
+	*t = (struct kvm_translation){ .linear_address = linear };
 	return dev_ioctl(vcpu->fd, KVM_TRANSLATE, t);
 }
 

@@ -3,10 +3,10 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define GPA	0x2000000ul
-#define PAGES	1024ul		/* two large mappings */
-#define SIZE	(PAGES * PAGE_SIZE)
-#define WORDS	(PAGES / 64)
+#define GPA 0x2000000ul
+#define PAGES 1024ul /* two large mappings */
+#define SIZE (PAGES * PAGE_SIZE)
+#define WORDS (PAGES / 64)
 
 static volatile u64 list[PAGES];
 static volatile u64 listed;
@@ -23,7 +23,8 @@ static void writer(void)
 	}
 }
 
-FIXTURE(dirty_log) {
+FIXTURE(dirty_log)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 	u8 *mem;
@@ -101,14 +102,17 @@ TEST_F(dirty_log, refusals)
 	struct kvm_dirty_log bad = { .slot = 1, .dirty_bitmap = (void *)8 };
 	u32 slots = vm_cap(self->vm, KVM_CAP_NR_MEMSLOTS);
 
-	EXPECT_EQ(-ENOENT, get_log(self->vm, 1, self->log)) TH_LOG("not logged");
-	EXPECT_EQ(-ENOENT, get_log(self->vm, 2, self->log)) TH_LOG("empty slot");
+	EXPECT_EQ(-ENOENT, get_log(self->vm, 1, self->log))
+	TH_LOG("not logged");
+	EXPECT_EQ(-ENOENT, get_log(self->vm, 2, self->log))
+	TH_LOG("empty slot");
 	EXPECT_EQ(-EINVAL, get_log(self->vm, slots, self->log));
 	ASSERT_EQ(0, set_logging(self->vm, self->mem, true));
 	write_pages(self->vcpu, 5, 7, 3);
 	EXPECT_EQ(-EFAULT, dev_ioctl(self->vm->fd, KVM_GET_DIRTY_LOG, &bad));
 	ASSERT_EQ(0, set_logging(self->vm, self->mem, false));
-	EXPECT_EQ(-ENOENT, get_log(self->vm, 1, self->log)) TH_LOG("turned off");
+	EXPECT_EQ(-ENOENT, get_log(self->vm, 1, self->log))
+	TH_LOG("turned off");
 }
 
 TEST_F(dirty_log, exact)
@@ -170,7 +174,8 @@ TEST_F(dirty_log, cleared_by_hand)
 	u64 *log = self->log;
 
 	if (!vm_cap(self->vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2))
-		SKIP(return, "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is not offered");
+		SKIP(return,
+			   "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is not offered");
 	ASSERT_EQ(0, dev_ioctl(self->vm->fd, KVM_ENABLE_CAP, &cap));
 	ASSERT_EQ(0, set_logging(self->vm, self->mem, true));
 	write_pages(self->vcpu, 0, 8, 128);
@@ -241,7 +246,8 @@ static u64 copy_logged(struct vm *vm, const u8 *mem, u8 *copy)
 		if (!(log[page / 64] >> page % 64 & 1))
 			continue;
 		copied++;
-		memcpy(copy + page * PAGE_SIZE, mem + page * PAGE_SIZE, PAGE_SIZE);
+		memcpy(copy + page * PAGE_SIZE, mem + page * PAGE_SIZE,
+		       PAGE_SIZE);
 	}
 	return copied;
 }

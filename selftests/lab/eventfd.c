@@ -6,11 +6,11 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define IOAPIC_GPA	0xfec00000ul
-#define VECTOR		0x62
-#define LEVEL		(1u << 15)
-#define MASKED		(1u << 16)
-#define PORT		0x510
+#define IOAPIC_GPA 0xfec00000ul
+#define VECTOR 0x62
+#define LEVEL (1u << 15)
+#define MASKED (1u << 16)
+#define PORT 0x510
 
 static volatile u32 hits;
 
@@ -38,7 +38,8 @@ static void set_up(u32 pin, u32 low)
 	sti();
 }
 
-FIXTURE(eventfd) {
+FIXTURE(eventfd)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -92,7 +93,10 @@ static int ioeventfd(struct vm *vm, int fd, u64 addr, u32 len, u32 flags,
 		     u64 match)
 {
 	struct kvm_ioeventfd args = {
-		.fd = fd, .addr = addr, .len = len, .flags = flags,
+		.fd = fd,
+		.addr = addr,
+		.len = len,
+		.flags = flags,
 		.datamatch = match,
 	};
 
@@ -180,8 +184,9 @@ static void halt_guest(void)
 {
 	set_up(5, 0);
 	while (hits < 1000)
-		asm volatile("cli; cmpl $1000, %0; jae 1f; sti; hlt; 1: sti"
-			     :: "m"(hits));
+		asm volatile(
+			"cli; cmpl $1000, %0; jae 1f; sti; hlt; 1: sti" ::"m"(
+				hits));
 }
 
 static void *signaller(void *arg)
@@ -302,7 +307,7 @@ TEST_F(eventfd, ioeventfd)
 	EXPECT_EQ(0, ioeventfd(self->vm, mmio, MMIO_GPA, 4, match, 0x55));
 	EXPECT_EQ(0, ioeventfd(self->vm, len0, MMIO_GPA + 4, 0, 0, 0));
 
-	ASSERT_EXIT(KVM_EXIT_IO, self->vcpu);	/* outl: no such length */
+	ASSERT_EXIT(KVM_EXIT_IO, self->vcpu); /* outl: no such length */
 	EXPECT_EQ(4, self->vcpu->run->io.size);
 	EXPECT_EQ(1, drain(any));
 	EXPECT_EQ(1, drain(two));
@@ -336,7 +341,8 @@ TEST_F(eventfd, ioeventfd_refusals)
 	EXPECT_EQ(-EEXIST, ioeventfd(vm, fd2, MMIO_GPA, 0, 0, 0));
 	EXPECT_EQ(0, ioeventfd(vm, fd2, MMIO_GPA, 4, match, 8));
 	EXPECT_EQ(0, ioeventfd(vm, fd2, MMIO_GPA, 2, 0, 0));
-	EXPECT_EQ(-ENOENT, ioeventfd(vm, fd2, MMIO_GPA, 4, match | deassign, 7));
+	EXPECT_EQ(-ENOENT,
+		  ioeventfd(vm, fd2, MMIO_GPA, 4, match | deassign, 7));
 	EXPECT_EQ(0, ioeventfd(vm, fd, MMIO_GPA, 4, match | deassign, 7));
 	EXPECT_EQ(-ENOENT, ioeventfd(vm, fd, MMIO_GPA, 4, match | deassign, 7));
 }
@@ -371,9 +377,9 @@ static void coalesced_guest(void)
 TEST_F(eventfd, coalesced)
 {
 	struct kvm_coalesced_mmio_zone zone = { .addr = MMIO_GPA, .size = 32 };
-	struct kvm_coalesced_mmio_zone port = {
-		.addr = PORT, .size = 1, .pio = 1
-	};
+	struct kvm_coalesced_mmio_zone port = { .addr = PORT,
+						.size = 1,
+						.pio = 1 };
 	struct kvm_coalesced_mmio_ring *ring;
 	int page = vm_cap(self->vm, KVM_CAP_COALESCED_MMIO);
 	u32 i;
@@ -385,8 +391,8 @@ TEST_F(eventfd, coalesced)
 	MUST(self->vm->fd, KVM_REGISTER_COALESCED_MMIO, &zone);
 	MUST(self->vm->fd, KVM_REGISTER_COALESCED_MMIO, &port);
 	port.pio = 2;
-	EXPECT_EQ(-EINVAL, dev_ioctl(self->vm->fd, KVM_REGISTER_COALESCED_MMIO,
-				     &port));
+	EXPECT_EQ(-EINVAL,
+		  dev_ioctl(self->vm->fd, KVM_REGISTER_COALESCED_MMIO, &port));
 	port.pio = 1;
 
 	vcpu_call(self->vcpu, coalesced_guest);

@@ -3,10 +3,11 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define NON_CANONICAL	0x8000000000000000ull
-#define GP0		((u64)GP_VECTOR)
+#define NON_CANONICAL 0x8000000000000000ull
+#define GP0 ((u64)GP_VECTOR)
 
-FIXTURE(exits_insn) {
+FIXTURE(exits_insn)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -63,8 +64,12 @@ TEST_F(exits_insn, cpuid_as_set)
 	const volatile struct kvm_cpuid_entry2 *seen;
 	unsigned int i;
 
-	*e = (struct kvm_cpuid_entry2) {
-		.function = 0x4fffff00, .eax = 1, .ebx = 2, .ecx = 3, .edx = 4,
+	*e = (struct kvm_cpuid_entry2){
+		.function = 0x4fffff00,
+		.eax = 1,
+		.ebx = 2,
+		.ecx = 3,
+		.edx = 4,
 	};
 	cpuid->nent++;
 	ASSERT_EQ(0, dev_ioctl(self->vcpu->fd, KVM_SET_CPUID2, cpuid));
@@ -79,9 +84,8 @@ TEST_F(exits_insn, cpuid_as_set)
 			continue;
 		EXPECT_TRUE(seen->eax == e->eax && seen->ebx == e->ebx &&
 			    seen->ecx == e->ecx && seen->edx == e->edx)
-			TH_LOG("leaf %#x.%u: %#x %#x %#x %#x", e->function,
-			       e->index, seen->eax, seen->ebx, seen->ecx,
-			       seen->edx);
+		TH_LOG("leaf %#x.%u: %#x %#x %#x %#x", e->function, e->index,
+		       seen->eax, seen->ebx, seen->ecx, seen->edx);
 	}
 	free(cpuid);
 }
@@ -126,8 +130,8 @@ TEST_F(exits_insn, cpuid_refusals)
 
 static const struct {
 	u32 index;
-	u64 value, bad;		/* bad: refused, if not 0 */
-	bool direct;		/* the processor refuses it, if anyone does */
+	u64 value, bad; /* bad: refused, if not 0 */
+	bool direct; /* the processor refuses it, if anyone does */
 } msrs[] = {
 	{ MSR_SYSENTER_CS, 0x18 },
 	{ MSR_SYSENTER_ESP, 0x7ffff000 },
@@ -175,23 +179,25 @@ TEST_F(exits_insn, msr_known)
 	for (i = 0; i < ARRAY_LEN(msrs); i++) {
 		ASSERT_EQ(i, vcpu_sync(self->vcpu));
 		EXPECT_EQ(0, vcpu_get_msr(self->vcpu, msrs[i].index, &value));
-		EXPECT_EQ(msrs[i].value, value) TH_LOG("MSR %#x", msrs[i].index);
+		EXPECT_EQ(msrs[i].value, value)
+		TH_LOG("MSR %#x", msrs[i].index);
 		if (!msrs[i].bad)
 			continue;
-		EXPECT_EQ(-EINVAL, vcpu_set_msr(self->vcpu, msrs[i].index,
-						msrs[i].bad))
-			TH_LOG("MSR %#x", msrs[i].index);
+		EXPECT_EQ(-EINVAL,
+			  vcpu_set_msr(self->vcpu, msrs[i].index, msrs[i].bad))
+		TH_LOG("MSR %#x", msrs[i].index);
 	}
 	EXPECT_EQ(GUEST_DONE, vcpu_sync(self->vcpu));
 }
 
 static void msr_unknown_guest(void)
 {
-	static const u32 unknown[] = {
-		0x5, 0x40000200, 0x4b564dff, 0xc0000fff, 0xc0010fff,
-		0xdeadbeef, 0xffffffff,
-		MSR_X2APIC + 2,		/* while the APIC is in xAPIC mode */
-	};
+	static const u32
+		unknown[] = {
+			0x5,	    0x40000200,	    0x4b564dff,
+			0xc0000fff, 0xc0010fff,	    0xdeadbeef,
+			0xffffffff, MSR_X2APIC + 2, /* while the APIC is in xAPIC mode */
+		};
 	u32 i;
 
 	for (i = 0; i < ARRAY_LEN(unknown); i++) {
@@ -238,7 +244,8 @@ static void x2apic_guest(void)
 	GUEST_EQ(GP0, CATCH_RDMSR(MSR_X2APIC + 0xe));
 	GUEST_EQ(GP0, CATCH_RDMSR(MSR_X2APIC + 0x31));
 	/* There is no way back to xAPIC mode but through off. */
-	GUEST_EQ(GP0, CATCH_WRMSR(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) & ~(1ull << 10)));
+	GUEST_EQ(GP0, CATCH_WRMSR(MSR_APIC_BASE,
+				  rdmsr(MSR_APIC_BASE) & ~(1ull << 10)));
 	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) & ~(3ull << 10));
 	GUEST_EQ(GP0, CATCH_RDMSR(MSR_X2APIC + 2));
 }
@@ -261,18 +268,18 @@ static void cr_guest(void)
 	asm volatile("clts");
 	GUEST_EQ(cr0, READ_REG(cr0));
 	GUEST_EQ(NO_TRAP, GUEST_CATCH("movaps %%xmm0, %%xmm0"));
-	asm volatile("lmsw %w0" :: "r"(cr0 | X86_CR0_TS));
+	asm volatile("lmsw %w0" ::"r"(cr0 | X86_CR0_TS));
 	asm volatile("smsw %0" : "=r"(msw));
 	GUEST_EQ((u16)(cr0 | X86_CR0_TS), msw);
 	/* LMSW sets PE, but never clears it. */
-	asm volatile("lmsw %w0" :: "r"(cr0 & ~(u64)(X86_CR0_PE | X86_CR0_TS)));
+	asm volatile("lmsw %w0" ::"r"(cr0 & ~(u64)(X86_CR0_PE | X86_CR0_TS)));
 	GUEST_EQ(cr0, READ_REG(cr0));
 
 #define BAD_CR(n, value) \
 	GUEST_EQ(GP0, GUEST_CATCH("mov %[v], %%cr" #n, [v] "S"((u64)(value))))
 	BAD_CR(0, cr0 & ~(u64)X86_CR0_PE);
 	BAD_CR(0, cr0 | X86_CR0_NW);
-	BAD_CR(0, cr0 & ~(u64)X86_CR0_PG);	/* from 64-bit code */
+	BAD_CR(0, cr0 & ~(u64)X86_CR0_PG); /* from 64-bit code */
 	BAD_CR(4, cr4 & ~(u64)X86_CR4_PAE);
 	BAD_CR(4, cr4 | 1 << 15);
 	GUEST_EQ(cr0, READ_REG(cr0));
@@ -348,7 +355,7 @@ static void on_db(struct trap_frame *frame)
 {
 	db_hits++;
 	db_dr6 = READ_REG(dr6);
-	frame->rflags |= 1 << 16;	/* RF: go on behind a breakpoint */
+	frame->rflags |= 1 << 16; /* RF: go on behind a breakpoint */
 }
 
 static void dr_guest(void)
@@ -366,7 +373,8 @@ static void dr_guest(void)
 	GUEST_EQ(0x400, READ_REG(dr7));
 	GUEST_EQ(GP0, GUEST_CATCH("mov %[v], %%dr7", [v] "S"(1ull << 32)));
 	GUEST_EQ(GP0, GUEST_CATCH("mov %[v], %%dr6", [v] "S"(1ull << 32)));
-	GUEST_EQ(NO_TRAP, GUEST_CATCH("mov %[v], %%dr4", [v] "S"(0xffff0ff0ull)));
+	GUEST_EQ(NO_TRAP,
+		 GUEST_CATCH("mov %[v], %%dr4", [v] "S"(0xffff0ff0ull)));
 	WRITE_REG(cr4, READ_REG(cr4) | 8);
 	GUEST_EQ(UD_VECTOR, GUEST_CATCH("mov %%dr4, %%rax", "a"(0)));
 }
@@ -471,10 +479,10 @@ static void undefined_guest(void)
 	UNDEFINED("vmxoff");
 	UNDEFINED("vmlaunch");
 	UNDEFINED("vmresume");
-	UNDEFINED("xgetbv");		/* CR4.OSXSAVE is clear */
+	UNDEFINED("xgetbv"); /* CR4.OSXSAVE is clear */
 	UNDEFINED("xsetbv");
 	UNDEFINED(".byte 0x0f, 0xff");
-	UNDEFINED(".byte 0x06");	/* PUSH ES, gone in 64-bit mode */
+	UNDEFINED(".byte 0x06"); /* PUSH ES, gone in 64-bit mode */
 	UNDEFINED("lock; nop");
 }
 
@@ -582,10 +590,12 @@ static void vmmcall_guest(void)
 {
 	u64 result, rbx = 0x1234;
 
-	asm volatile("vmmcall" : "=a"(result), "+b"(rbx)
-		     : "a"(hypercall_nr), "c"(0), "d"(0) : "memory");
+	asm volatile("vmmcall"
+		     : "=a"(result), "+b"(rbx)
+		     : "a"(hypercall_nr), "c"(0), "d"(0)
+		     : "memory");
 	GUEST_EQ(0x1234, rbx);
-	GUEST_EQ(-1000, result);	/* KVM_ENOSYS */
+	GUEST_EQ(-1000, result); /* KVM_ENOSYS */
 }
 
 static void vmcall_guest(void)
@@ -599,8 +609,8 @@ static void vmcall_guest(void)
 TEST_F(exits_insn, hypercall_unknown)
 {
 	GUEST_VAR(self->vm, hypercall_nr) = 0x7fff;
-	run_guest(self->vcpu, cpuid(0, 0).ebx == 0x756e6547 ? vmcall_guest :
-		  vmmcall_guest);
+	run_guest(self->vcpu,
+		  cpuid(0, 0).ebx == 0x756e6547 ? vmcall_guest : vmmcall_guest);
 }
 
 TEST_HARNESS_MAIN

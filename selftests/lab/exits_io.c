@@ -3,43 +3,43 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define PORT	0x2345u
+#define PORT 0x2345u
 
 /* One access of each size and form; HLT ends the code. */
-#define OUT_CODE			\
-	"mov $0x2345, %dx\n"		\
-	"outb %al, $0x80\n"		\
-	"outw %ax, $0x81\n"		\
-	"outl %eax, $0x82\n"		\
-	"outb %al, %dx\n"		\
-	"outw %ax, %dx\n"		\
-	"outl %eax, %dx\n"		\
+#define OUT_CODE             \
+	"mov $0x2345, %dx\n" \
+	"outb %al, $0x80\n"  \
+	"outw %ax, $0x81\n"  \
+	"outl %eax, $0x82\n" \
+	"outb %al, %dx\n"    \
+	"outw %ax, %dx\n"    \
+	"outl %eax, %dx\n"   \
 	"hlt\n"
 SNIPPET(16, out16, OUT_CODE);
 SNIPPET(32, out32, OUT_CODE);
 SNIPPET(64, out64, OUT_CODE);
 
-#define IN_CODE				\
-	"mov $0x2345, %dx\n"		\
-	"inb $0x80, %al\n"		\
-	"mov %eax, %ebx\n"		\
-	"inw %dx, %ax\n"		\
-	"mov %eax, %ecx\n"		\
-	"inl %dx, %eax\n"		\
+#define IN_CODE              \
+	"mov $0x2345, %dx\n" \
+	"inb $0x80, %al\n"   \
+	"mov %eax, %ebx\n"   \
+	"inw %dx, %ax\n"     \
+	"mov %eax, %ecx\n"   \
+	"inl %dx, %eax\n"    \
 	"hlt\n"
 SNIPPET(16, in16, IN_CODE);
 SNIPPET(32, in32, IN_CODE);
 SNIPPET(64, in64, IN_CODE);
 
 /* String instructions, given SI, DI, CX, DX and the direction flag. */
-#define STRING_CODE(bits)				\
-	SNIPPET(bits, outsb##bits, "rep outsb\nhlt\n");	\
-	SNIPPET(bits, outsw##bits, "rep outsw\nhlt\n");	\
-	SNIPPET(bits, outsl##bits, "rep outsl\nhlt\n");	\
-	SNIPPET(bits, insb##bits, "rep insb\nhlt\n");	\
-	SNIPPET(bits, insw##bits, "rep insw\nhlt\n");	\
-	SNIPPET(bits, insl##bits, "rep insl\nhlt\n");	\
-	SNIPPET(bits, outs1##bits, "outsw\nhlt\n");	\
+#define STRING_CODE(bits)                               \
+	SNIPPET(bits, outsb##bits, "rep outsb\nhlt\n"); \
+	SNIPPET(bits, outsw##bits, "rep outsw\nhlt\n"); \
+	SNIPPET(bits, outsl##bits, "rep outsl\nhlt\n"); \
+	SNIPPET(bits, insb##bits, "rep insb\nhlt\n");   \
+	SNIPPET(bits, insw##bits, "rep insw\nhlt\n");   \
+	SNIPPET(bits, insl##bits, "rep insl\nhlt\n");   \
+	SNIPPET(bits, outs1##bits, "outsw\nhlt\n");     \
 	SNIPPET(bits, ins1##bits, "insw\nhlt\n")
 STRING_CODE(16);
 STRING_CODE(32);
@@ -49,7 +49,8 @@ SNIPPET(16, outs_segment, "rep outsb %es:(%si), %dx\nhlt\n");
 SNIPPET(16, outs_addr32, "rep outsb (%esi), %dx\nhlt\n");
 SNIPPET(64, ins_addr32, "addr32 rep insb\nhlt\n");
 
-FIXTURE(exits_io) {
+FIXTURE(exits_io)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -70,10 +71,14 @@ struct code {
 	const u8 *start, *end;
 };
 
-#define CODE(name)	{ name, name##_end }
-#define CODES(name)	[MODE_REAL] = CODE(name##16), [MODE_PROT] = CODE(name##32), \
-			[MODE_PSE] = CODE(name##32), [MODE_PAE] = CODE(name##32), \
-			[MODE_LONG] = CODE(name##64)
+#define CODE(name)               \
+	{                        \
+		name, name##_end \
+	}
+#define CODES(name)                                                 \
+	[MODE_REAL] = CODE(name##16), [MODE_PROT] = CODE(name##32), \
+	[MODE_PSE] = CODE(name##32), [MODE_PAE] = CODE(name##32),   \
+	[MODE_LONG] = CODE(name##64)
 
 static u8 *io_data(struct kvm_run *run)
 {
@@ -117,8 +122,8 @@ TEST_F(exits_io, out)
 			EXPECT_EQ(want[i].port, run->io.port);
 			EXPECT_EQ(want[i].size, run->io.size);
 			EXPECT_EQ(1, run->io.count);
-			EXPECT_EQ(0, memcmp(io_data(run),
-					    &(u32){ 0x44332211 }, want[i].size));
+			EXPECT_EQ(0, memcmp(io_data(run), &(u32){ 0x44332211 },
+					    want[i].size));
 		}
 		EXPECT_EXIT(KVM_EXIT_HLT, self->vcpu);
 	}
@@ -139,14 +144,18 @@ TEST_F(exits_io, in)
 			EXPECT_EQ(KVM_EXIT_IO_IN, run->io.direction);
 			EXPECT_EQ(sizes[i], run->io.size);
 			EXPECT_EQ(i ? PORT : 0x80, run->io.port);
-			memcpy(io_data(run), &(u32){ 0xd4c3b2a1 + i }, sizes[i]);
+			memcpy(io_data(run), &(u32){ 0xd4c3b2a1 + i },
+			       sizes[i]);
 		}
 		EXPECT_EXIT(KVM_EXIT_HLT, self->vcpu);
 		vcpu_get_regs(self->vcpu, &regs);
-		EXPECT_EQ(0x443322a1, (u32)regs.rbx) TH_LOG("%s", mode_names[mode]);
-		EXPECT_EQ(0x4433b2a2, (u32)regs.rcx) TH_LOG("%s", mode_names[mode]);
+		EXPECT_EQ(0x443322a1, (u32)regs.rbx)
+		TH_LOG("%s", mode_names[mode]);
+		EXPECT_EQ(0x4433b2a2, (u32)regs.rcx)
+		TH_LOG("%s", mode_names[mode]);
 		/* 32 bits written clear the upper half, in 64-bit mode only */
-		EXPECT_EQ(0xd4c3b2a3, (u32)regs.rax) TH_LOG("%s", mode_names[mode]);
+		EXPECT_EQ(0xd4c3b2a3, (u32)regs.rax)
+		TH_LOG("%s", mode_names[mode]);
 		if (mode == MODE_LONG)
 			EXPECT_EQ(0, regs.rax >> 32);
 	}
@@ -163,8 +172,9 @@ static size_t collect(struct vcpu *vcpu, u8 size, u8 *out, size_t room)
 
 	while (vcpu_exit(vcpu) == KVM_EXIT_IO) {
 		bytes = (size_t)run->io.count * run->io.size;
-		if (run->io.direction != KVM_EXIT_IO_OUT || run->io.port != PORT ||
-		    run->io.size != size || n + bytes > room)
+		if (run->io.direction != KVM_EXIT_IO_OUT ||
+		    run->io.port != PORT || run->io.size != size ||
+		    n + bytes > room)
 			die("wrong output: %s", vcpu_describe(vcpu));
 		memcpy(out + n, io_data(run), bytes);
 		n += bytes;
@@ -182,8 +192,8 @@ static size_t deliver(struct vcpu *vcpu, u8 size, u8 first)
 
 	while (vcpu_exit(vcpu) == KVM_EXIT_IO) {
 		bytes = (size_t)run->io.count * run->io.size;
-		if (run->io.direction != KVM_EXIT_IO_IN || run->io.port != PORT ||
-		    run->io.size != size)
+		if (run->io.direction != KVM_EXIT_IO_IN ||
+		    run->io.port != PORT || run->io.size != size)
 			die("wrong input: %s", vcpu_describe(vcpu));
 		for (i = 0; i < bytes; i++)
 			io_data(run)[i] = first + n++;
@@ -204,7 +214,9 @@ static void number(u8 *mem, size_t n)
 TEST_F(exits_io, rep_outs)
 {
 	static const struct code codes[3][NR_MODES] = {
-		{ CODES(outsb) }, { CODES(outsw) }, { CODES(outsl) },
+		{ CODES(outsb) },
+		{ CODES(outsw) },
+		{ CODES(outsl) },
 	};
 	u8 *mem = self->vm->mem + DATA_GPA, out[256];
 	struct kvm_regs regs;
@@ -214,8 +226,10 @@ TEST_F(exits_io, rep_outs)
 	for (mode = 0; mode < NR_MODES; mode++) {
 		for (i = 0; i < 3; i++) {
 			size = 1 << i;
-			load(self->vcpu, mode, codes[i][mode], DATA_GPA, 20, false);
-			EXPECT_EQ(20 * size, collect(self->vcpu, size, out, 256));
+			load(self->vcpu, mode, codes[i][mode], DATA_GPA, 20,
+			     false);
+			EXPECT_EQ(20 * size,
+				  collect(self->vcpu, size, out, 256));
 			EXPECT_EQ(0, memcmp(out, mem, 20 * size));
 			vcpu_get_regs(self->vcpu, &regs);
 			EXPECT_EQ(0, regs.rcx);
@@ -228,7 +242,9 @@ TEST_F(exits_io, rep_outs)
 TEST_F(exits_io, rep_ins)
 {
 	static const struct code codes[3][NR_MODES] = {
-		{ CODES(insb) }, { CODES(insw) }, { CODES(insl) },
+		{ CODES(insb) },
+		{ CODES(insw) },
+		{ CODES(insl) },
 	};
 	u8 *mem = self->vm->mem + DATA_GPA;
 	struct kvm_regs regs;
@@ -238,7 +254,8 @@ TEST_F(exits_io, rep_ins)
 		for (i = 0; i < 3; i++) {
 			size = 1 << i;
 			memset(mem, 0xff, 256);
-			load(self->vcpu, mode, codes[i][mode], DATA_GPA, 20, false);
+			load(self->vcpu, mode, codes[i][mode], DATA_GPA, 20,
+			     false);
 			EXPECT_EQ(20 * size, deliver(self->vcpu, size, mode));
 			for (k = 0; k < 20 * size; k++)
 				ASSERT_EQ((u8)(mode + k), mem[k]);
@@ -400,7 +417,8 @@ TEST_F(exits_io, port_to_mmio)
 {
 	struct kvm_run *run = self->vcpu->run;
 
-	load(self->vcpu, MODE_LONG, (struct code)CODE(insb64), MMIO_GPA, 1, false);
+	load(self->vcpu, MODE_LONG, (struct code)CODE(insb64), MMIO_GPA, 1,
+	     false);
 	ASSERT_EXIT(KVM_EXIT_IO, self->vcpu);
 	ASSERT_EQ(1, run->io.count);
 	*io_data(run) = 0x70;

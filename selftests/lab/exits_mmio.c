@@ -10,10 +10,10 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define RAM_BASE	0x90000ul
-#define MMIO_BASE	0xa0000ul	/* the hole: 64 KiB */
-#define WINDOW		0x10000ul
-#define DEVICE_SIZE	0x2000ul	/* two pages of it answer */
+#define RAM_BASE 0x90000ul
+#define MMIO_BASE 0xa0000ul /* the hole: 64 KiB */
+#define WINDOW 0x10000ul
+#define DEVICE_SIZE 0x2000ul /* two pages of it answer */
 
 /* The text of the instruction and its code, 64 bytes each. */
 struct insn_case {
@@ -21,203 +21,154 @@ struct insn_case {
 	u8 code[64];
 };
 
-#define CASE(insn)				\
-	".balign 128\n"				\
-	".asciz \"" insn "\"\n"			\
-	".balign 64\n"				\
-	insn "\n"				\
+#define CASE(insn)               \
+	".balign 128\n"          \
+	".asciz \"" insn "\"\n"  \
+	".balign 64\n" insn "\n" \
 	"hlt\n"
 
-#define CASES(name, bits, ...)						\
-	extern const struct insn_case name[], name##_end[];		\
-	asm(".pushsection .rodata\n.balign 128\n.code" #bits "\n" #name ":\n" \
-	    __VA_ARGS__							\
-	    ".balign 128\n" #name "_end:\n.code64\n.popsection")
+#define CASES(name, bits, ...)                                          \
+	extern const struct insn_case name[], name##_end[];             \
+	asm(".pushsection .rodata\n.balign 128\n.code" #bits "\n" #name \
+	    ":\n" __VA_ARGS__ ".balign 128\n" #name                     \
+	    "_end:\n.code64\n.popsection")
 
 /* Forms that all modes share: the operand is at (base), 16 bytes on, ... */
-#define COMMON(bx, si, di)						\
-	CASE("mov %al, (" bx ")")					\
-	CASE("mov %ah, 1(" bx ")")					\
-	CASE("mov %ax, 2(" bx ")")					\
-	CASE("mov %eax, 4(" bx ")")					\
-	CASE("mov (" bx "), %cl")					\
-	CASE("mov 3(" bx "), %ch")					\
-	CASE("mov 2(" bx "), %cx")					\
-	CASE("mov 5(" bx "), %ecx")					\
-	CASE("movb $0x5a, (" bx ")")					\
-	CASE("movw $0x5aa5, 7(" bx ")")					\
-	CASE("movl $0x5aa5c33c, (" bx ")")				\
-	CASE("movzbw (" bx "), %dx")					\
-	CASE("movzbl (" bx "), %edx")					\
-	CASE("movzwl 1(" bx "), %edx")					\
-	CASE("movsbw (" bx "), %dx")					\
-	CASE("movsbl 9(" bx "), %edx")					\
-	CASE("movswl 2(" bx "), %edx")					\
-	CASE("add %eax, (" bx ")")					\
-	CASE("add (" bx "), %eax")					\
-	CASE("adc %ax, (" bx ")")					\
-	CASE("adc (" bx "), %al")					\
-	CASE("sub %cl, 3(" bx ")")					\
-	CASE("sbb (" bx "), %edx")					\
-	CASE("sbbl $0x12345678, (" bx ")")				\
-	CASE("addb $0x80, (" bx ")")					\
-	CASE("addl $-1, 8(" bx ")")					\
-	CASE("orl $0x1000, (" bx ")")					\
-	CASE("or (" bx "), %ax")					\
-	CASE("andb $0xf0, 4(" bx ")")					\
-	CASE("and %edx, (" bx ")")					\
-	CASE("xor %eax, (" bx ")")					\
-	CASE("xor (" bx "), %dl")					\
-	CASE("cmp %eax, (" bx ")")					\
-	CASE("cmp (" bx "), %cx")					\
-	CASE("cmpb $0x11, 1(" bx ")")					\
-	CASE("cmpl $0x7fffffff, 1(" bx ")")				\
-	CASE("test %eax, (" bx ")")					\
-	CASE("testb $0x81, 2(" bx ")")					\
-	CASE("testl $0x80000000, 2(" bx ")")				\
-	CASE("xchg %eax, (" bx ")")					\
-	CASE("xchg %cl, 3(" bx ")")					\
-	CASE("lock xadd %ecx, (" bx ")")				\
-	CASE("xadd %dl, 1(" bx ")")					\
-	CASE("cmpxchg %ecx, (" bx ")")					\
-	CASE("mov (" bx "), %eax; lock cmpxchg %ecx, 8(" bx ")")	\
-	CASE("mov %cs:0xc000, %eax; cmpxchg %edx, (" bx ")")		\
-	CASE("notl (" bx ")")						\
-	CASE("notb (" bx ")")						\
-	CASE("negl (" bx ")")						\
-	CASE("negw 4(" bx ")")						\
-	CASE("incl (" bx ")")						\
-	CASE("lock incb 2(" bx ")")					\
-	CASE("decw (" bx ")")						\
-	CASE("btl $3, (" bx ")")					\
-	CASE("btsl $4, (" bx ")")					\
-	CASE("lock btrl $31, 4(" bx ")")				\
-	CASE("btcw $15, (" bx ")")					\
-	CASE("bt %ecx, (" bx ")")					\
-	CASE("mov $77, %ecx; bts %ecx, (" bx ")")			\
-	CASE("mov $-9, %ecx; btr %ecx, 16(" bx ")")			\
-	CASE("pushl (" bx ")")						\
-	CASE("pushw 2(" bx ")")						\
-	CASE("popw (" bx ")")						\
-	CASE("movsb")							\
-	CASE("movsl")							\
-	CASE("stosb")							\
-	CASE("stosw")							\
-	CASE("stosl")							\
-	CASE("lodsb")							\
-	CASE("lodsl")							\
-	CASE("cmpsb")							\
-	CASE("cmpsl")							\
-	CASE("scasb")							\
-	CASE("scasw")							\
-	CASE("rep movsb")						\
-	CASE("rep movsl")						\
-	CASE("rep stosl")						\
-	CASE("rep lodsw")						\
-	CASE("repe cmpsb")						\
-	CASE("repne scasb")						\
-	CASE("xor %ecx, %ecx; rep movsl")				\
-	CASE("std; rep movsw; cld")					\
-	CASE("mov %gs:16, %eax")					\
+#define COMMON(bx, si, di)                                       \
+	CASE("mov %al, (" bx ")")                                \
+	CASE("mov %ah, 1(" bx ")")                               \
+	CASE("mov %ax, 2(" bx ")")                               \
+	CASE("mov %eax, 4(" bx ")")                              \
+	CASE("mov (" bx "), %cl")                                \
+	CASE("mov 3(" bx "), %ch")                               \
+	CASE("mov 2(" bx "), %cx")                               \
+	CASE("mov 5(" bx "), %ecx")                              \
+	CASE("movb $0x5a, (" bx ")")                             \
+	CASE("movw $0x5aa5, 7(" bx ")")                          \
+	CASE("movl $0x5aa5c33c, (" bx ")")                       \
+	CASE("movzbw (" bx "), %dx")                             \
+	CASE("movzbl (" bx "), %edx")                            \
+	CASE("movzwl 1(" bx "), %edx")                           \
+	CASE("movsbw (" bx "), %dx")                             \
+	CASE("movsbl 9(" bx "), %edx")                           \
+	CASE("movswl 2(" bx "), %edx")                           \
+	CASE("add %eax, (" bx ")")                               \
+	CASE("add (" bx "), %eax")                               \
+	CASE("adc %ax, (" bx ")")                                \
+	CASE("adc (" bx "), %al")                                \
+	CASE("sub %cl, 3(" bx ")")                               \
+	CASE("sbb (" bx "), %edx")                               \
+	CASE("sbbl $0x12345678, (" bx ")")                       \
+	CASE("addb $0x80, (" bx ")")                             \
+	CASE("addl $-1, 8(" bx ")")                              \
+	CASE("orl $0x1000, (" bx ")")                            \
+	CASE("or (" bx "), %ax")                                 \
+	CASE("andb $0xf0, 4(" bx ")")                            \
+	CASE("and %edx, (" bx ")")                               \
+	CASE("xor %eax, (" bx ")")                               \
+	CASE("xor (" bx "), %dl")                                \
+	CASE("cmp %eax, (" bx ")")                               \
+	CASE("cmp (" bx "), %cx")                                \
+	CASE("cmpb $0x11, 1(" bx ")")                            \
+	CASE("cmpl $0x7fffffff, 1(" bx ")")                      \
+	CASE("test %eax, (" bx ")")                              \
+	CASE("testb $0x81, 2(" bx ")")                           \
+	CASE("testl $0x80000000, 2(" bx ")")                     \
+	CASE("xchg %eax, (" bx ")")                              \
+	CASE("xchg %cl, 3(" bx ")")                              \
+	CASE("lock xadd %ecx, (" bx ")")                         \
+	CASE("xadd %dl, 1(" bx ")")                              \
+	CASE("cmpxchg %ecx, (" bx ")")                           \
+	CASE("mov (" bx "), %eax; lock cmpxchg %ecx, 8(" bx ")") \
+	CASE("mov %cs:0xc000, %eax; cmpxchg %edx, (" bx ")")     \
+	CASE("notl (" bx ")")                                    \
+	CASE("notb (" bx ")")                                    \
+	CASE("negl (" bx ")")                                    \
+	CASE("negw 4(" bx ")")                                   \
+	CASE("incl (" bx ")")                                    \
+	CASE("lock incb 2(" bx ")")                              \
+	CASE("decw (" bx ")")                                    \
+	CASE("btl $3, (" bx ")")                                 \
+	CASE("btsl $4, (" bx ")")                                \
+	CASE("lock btrl $31, 4(" bx ")")                         \
+	CASE("btcw $15, (" bx ")")                               \
+	CASE("bt %ecx, (" bx ")")                                \
+	CASE("mov $77, %ecx; bts %ecx, (" bx ")")                \
+	CASE("mov $-9, %ecx; btr %ecx, 16(" bx ")")              \
+	CASE("pushl (" bx ")")                                   \
+	CASE("pushw 2(" bx ")")                                  \
+	CASE("popw (" bx ")")                                    \
+	CASE("movsb")                                            \
+	CASE("movsl")                                            \
+	CASE("stosb")                                            \
+	CASE("stosw")                                            \
+	CASE("stosl")                                            \
+	CASE("lodsb")                                            \
+	CASE("lodsl")                                            \
+	CASE("cmpsb")                                            \
+	CASE("cmpsl")                                            \
+	CASE("scasb")                                            \
+	CASE("scasw")                                            \
+	CASE("rep movsb")                                        \
+	CASE("rep movsl")                                        \
+	CASE("rep stosl")                                        \
+	CASE("rep lodsw")                                        \
+	CASE("repe cmpsb")                                       \
+	CASE("repne scasb")                                      \
+	CASE("xor %ecx, %ecx; rep movsl")                        \
+	CASE("std; rep movsw; cld")                              \
+	CASE("mov %gs:16, %eax")                                 \
 	CASE("mov %eax, %gs:20")
 
 /* PUSH and POP of 32 bits do not exist in 64-bit mode. */
-CASES(cases16, 16, COMMON("%bx", "%si", "%di")
-	CASE("mov (%bx,%si), %ax")
-	CASE("mov %cx, 6(%bx,%di)")
-	CASE("mov 0x10(%ebx), %eax")
-	CASE("popl (%bx)")
-	CASE("mov %cs, (%bx)")
-	CASE("mov %cs, (%bx)")
-	CASE("mov 0x20, %eax"));
+CASES(cases16, 16,
+      COMMON("%bx", "%si", "%di") CASE("mov (%bx,%si), %ax")
+	      CASE("mov %cx, 6(%bx,%di)") CASE("mov 0x10(%ebx), %eax")
+		      CASE("popl (%bx)") CASE("mov %cs, (%bx)")
+			      CASE("mov %cs, (%bx)") CASE("mov 0x20, %eax"));
 
-CASES(cases32, 32, COMMON("%ebx", "%esi", "%edi")
-	CASE("mov (%ebx,%ecx,8), %eax")
-	CASE("popl (%ebx)")
-	CASE("mov %ds, (%ebx)")
-	CASE("mov %ds, (%ebx)")
-	CASE("mov $0xc000, %esi; rep movsb")
-	CASE("mov $0xc000, %edi; rep movsl")
-	CASE("movbe %eax, (%ebx)")
-	CASE("movnti %eax, (%ebx)")
-	CASE("movups %xmm1, (%ebx)")
-	CASE("movdqu 3(%ebx), %xmm2")
-	CASE("cmpxchg8b (%ebx)"));
+CASES(cases32, 32,
+      COMMON("%ebx", "%esi", "%edi") CASE("mov (%ebx,%ecx,8), %eax") CASE(
+	      "popl (%ebx)") CASE("mov %ds, (%ebx)") CASE("mov %ds, (%ebx)")
+	      CASE("mov $0xc000, %esi; rep movsb") CASE(
+		      "mov $0xc000, %edi; rep movsl") CASE("movbe %eax, (%ebx)")
+		      CASE("movnti %eax, (%ebx)") CASE("movups %xmm1, (%ebx)")
+			      CASE("movdqu 3(%ebx), %xmm2")
+				      CASE("cmpxchg8b (%ebx)"));
 
 CASES(cases64, 64,
-	CASE("mov %rax, (%rbx)")
-	CASE("mov %rax, 3(%rbx)")
-	CASE("mov 9(%rbx), %r9")
-	CASE("mov (%rbx), %sil")
-	CASE("mov %r10b, 2(%rbx)")
-	CASE("mov (%rbx,%rcx,8), %rax")
-	CASE("mov -8(%rdi), %r15d")
-	CASE("mov (%ebx), %eax")
-	CASE("movq $-5, 16(%rbx)")
-	CASE("movzbl (%rbx), %r8d")
-	CASE("movzbq (%rbx), %r8")
-	CASE("movzwq 1(%rbx), %rax")
-	CASE("movsbq (%rbx), %rax")
-	CASE("movswq (%rbx), %rax")
-	CASE("movslq 4(%rbx), %r11")
-	CASE("add %rax, (%rbx)")
-	CASE("adc (%rbx), %r12")
-	CASE("subq $0x7f, (%rbx)")
-	CASE("lock orq $1, 8(%rbx)")
-	CASE("cmp %rdx, (%rbx)")
-	CASE("testq $-1, (%rbx)")
-	CASE("xchg %rax, (%rbx)")
-	CASE("lock xadd %r13, (%rbx)")
-	CASE("mov (%r8), %rax; lock cmpxchg %rcx, (%rbx)")
-	CASE("notq (%rbx)")
-	CASE("negq (%rbx)")
-	CASE("incq (%rbx)")
-	CASE("decq 8(%rbx)")
-	CASE("mov $-130, %rcx; bts %rcx, 24(%rbx)")
-	CASE("btq $63, (%rbx)")
-	CASE("pushq (%rbx)")
-	CASE("pushw 4(%rbx)")
-	CASE("popq (%rbx)")
-	CASE("lea 64(%rbx), %rsp; push %rax; push $-9; pop %rcx")
-	CASE("lea 64(%rbx), %rsp; push %rax; pop %rcx")
-	CASE("movsq")
-	CASE("stosq")
-	CASE("lodsq")
-	CASE("cmpsq")
-	CASE("scasq")
-	CASE("rep movsq")
-	CASE("rep stosb")
-	CASE("rep stosq")
-	CASE("mov %r8, %rsi; rep movsq")
-	CASE("mov %r8, %rdi; rep movsq")
-	CASE("mov %r8, %rdi; rep movsb")
-	CASE("mov %r8, %rsi; mov $100, %ecx; rep movsb")
-	CASE("mov %r8, %rdi; mov $100, %ecx; rep movsb")
-	CASE("mov $1000, %ecx; rep stosb")
-	CASE("repne scasl")
-	CASE("addr32 rep movsl")
-	CASE("mov %gs:16, %rax")
-	CASE("mov %ax, %gs:40")
-	CASE("movnti %rax, (%rbx)")
-	CASE("movnti %ecx, 4(%rbx)")
-	CASE("movbe %rax, (%rbx)")
-	CASE("movbe 5(%rbx), %ecx")
-	CASE("movbe (%rbx), %dx")
-	CASE("movups %xmm1, (%rbx)")
-	CASE("movups 1(%rbx), %xmm3")
-	CASE("movaps %xmm15, 16(%rbx)")
-	CASE("movaps (%rbx), %xmm9")
-	CASE("movdqu %xmm1, 5(%rbx)")
-	CASE("movdqa 32(%rbx), %xmm0")
-	CASE("movupd (%rbx), %xmm4")
-	CASE("movntdq %xmm2, (%rbx)")
-	/* Across the edge of memory, and from one device page to the next */
-	CASE("mov %rax, -3(%rbx)")
-	CASE("mov -2(%rbx), %eax")
-	CASE("mov %rax, 0xffb(%rbx)")
-	CASE("mov 0xfff(%rbx), %rcx")
-	CASE("addl $0x10101, 0xffe(%rbx)")
-	CASE("movups 0xff8(%rbx), %xmm1"));
+      CASE("mov %rax, (%rbx)") CASE("mov %rax, 3(%rbx)") CASE("mov 9(%rbx), %r9") CASE("mov (%rbx), %sil") CASE(
+	      "mov %r10b, 2(%rbx)") CASE("mov (%rbx,%rcx,8), %rax") CASE("mov -8(%rdi), %r15d") CASE("mov (%ebx), %eax")
+	      CASE("movq $-5, 16(%rbx)") CASE("movzbl (%rbx), %r8d") CASE("movzbq (%rbx), %r8") CASE("movzwq 1(%rbx), %rax") CASE(
+		      "movsbq (%rbx), %rax") CASE("movswq (%rbx), %rax") CASE("movslq 4(%rbx), %r11") CASE("add %rax, (%rbx)")
+		      CASE("adc (%rbx), %r12") CASE("subq $0x7f, (%rbx)") CASE("lock orq $1, 8(%rbx)") CASE(
+			      "cmp %rdx, (%rbx)") CASE("testq $-1, (%rbx)") CASE("xchg %rax, (%rbx)") CASE("lock xadd %r13, (%rbx)")
+			      CASE("mov (%r8), %rax; lock cmpxchg %rcx, (%rbx)") CASE("notq (%rbx)") CASE(
+				      "negq (%rbx)") CASE("incq (%rbx)") CASE("decq 8(%rbx)") CASE("mov $-130, %rcx; bts %rcx, 24(%rbx)")
+				      CASE("btq $63, (%rbx)") CASE("pushq (%rbx)") CASE("pushw 4(%rbx)") CASE(
+					      "popq (%rbx)") CASE("lea 64(%rbx), %rsp; push %rax; push $-9; pop %rcx") CASE("lea 64(%rbx), %rsp; push %rax; pop %rcx")
+					      CASE("movsq") CASE("stosq") CASE("lodsq") CASE(
+						      "cmpsq") CASE("scasq") CASE("rep movsq") CASE("rep stosb") CASE("rep stosq")
+						      CASE("mov %r8, %rsi; rep movsq") CASE(
+							      "mov %r8, %rdi; rep movsq") CASE("mov %r8, %rdi; rep movsb") CASE("mov %r8, %rsi; mov $100, %ecx; rep movsb")
+							      CASE("mov %r8, %rdi; mov $100, %ecx; rep movsb") CASE("mov $1000, %ecx; rep stosb") CASE(
+								      "repne scasl") CASE("addr32 rep movsl")
+								      CASE("mov %gs:16, %rax") CASE("mov %ax, %gs:40") CASE(
+									      "movnti %rax, (%rbx)") CASE("movnti %ecx, 4(%rbx)")
+									      CASE("movbe %rax, (%rbx)") CASE("movbe 5(%rbx), %ecx") CASE(
+										      "movbe (%rbx), %dx") CASE("movups %xmm1, (%rbx)")
+										      CASE("movups 1(%rbx), %xmm3") CASE(
+											      "movaps %xmm15, 16(%rbx)")
+											      CASE("movaps (%rbx), %xmm9") CASE(
+												      "movdqu %xmm1, 5(%rbx)")
+												      CASE("movdqa 32(%rbx), %xmm0")
+													      CASE("movupd (%rbx), %xmm4")
+														      CASE("movntdq %xmm2, (%rbx)")
+      /* Across the edge of memory, and from one device page to the next */
+      CASE("mov %rax, -3(%rbx)") CASE("mov -2(%rbx), %eax")
+	      CASE("mov %rax, 0xffb(%rbx)") CASE("mov 0xfff(%rbx), %rcx")
+		      CASE("addl $0x10101, 0xffe(%rbx)")
+			      CASE("movups 0xff8(%rbx), %xmm1"));
 
 static struct {
 	u8 bytes[DEVICE_SIZE];
@@ -243,7 +194,8 @@ struct outcome {
 	u8 scratch[256];
 };
 
-FIXTURE(exits_mmio) {
+FIXTURE(exits_mmio)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -273,7 +225,8 @@ static void answer(struct kvm_run *run)
 	u32 i;
 
 	if (run->mmio.len > 8 || offset + run->mmio.len > DEVICE_SIZE)
-		die("MMIO at %#llx, %u bytes", run->mmio.phys_addr, run->mmio.len);
+		die("MMIO at %#llx, %u bytes", run->mmio.phys_addr,
+		    run->mmio.len);
 	for (i = 0; i < run->mmio.len; i++, offset++) {
 		if (run->mmio.is_write) {
 			device.bytes[offset] = run->mmio.data[i];
@@ -298,11 +251,24 @@ static void set_xmm(struct vcpu *vcpu)
 static void set_state(struct vcpu *vcpu, enum mode mode, u64 base, u64 rip)
 {
 	struct kvm_regs regs = {
-		.rax = 0x8899aabbccddee11, .rbx = base, .rcx = 3,
-		.rdx = 0x123456789abcdef0, .rsi = base + 16, .rdi = base + 36,
-		.rbp = 0x55, .rsp = REAL_STACK, .r8 = 0xc000, .r9 = 9,
-		.r10 = 0xaa, .r11 = 11, .r12 = 0xffffffffffff0000, .r13 = 13,
-		.r14 = 14, .r15 = 15, .rip = rip, .rflags = 3,
+		.rax = 0x8899aabbccddee11,
+		.rbx = base,
+		.rcx = 3,
+		.rdx = 0x123456789abcdef0,
+		.rsi = base + 16,
+		.rdi = base + 36,
+		.rbp = 0x55,
+		.rsp = REAL_STACK,
+		.r8 = 0xc000,
+		.r9 = 9,
+		.r10 = 0xaa,
+		.r11 = 11,
+		.r12 = 0xffffffffffff0000,
+		.r13 = 13,
+		.r14 = 14,
+		.r15 = 15,
+		.rip = rip,
+		.rflags = 3,
 	};
 	struct kvm_sregs sregs;
 
@@ -421,10 +387,10 @@ static void run_cases(struct __test_metadata *_metadata, struct vcpu *vcpu,
 		run_case(vcpu, mode, c, MMIO_BASE, rip, &emulated);
 		what = difference(&native, &emulated);
 		EXPECT_EQ(NULL, what)
-			TH_LOG("%s mode, %s: %s", mode_names[mode], c->text, what);
+		TH_LOG("%s mode, %s: %s", mode_names[mode], c->text, what);
 		EXPECT_TRUE(touched_once() || !strncmp(c->text, "xor %ecx", 8))
-			TH_LOG("%s mode, %s: a byte was accessed twice",
-			       mode_names[mode], c->text);
+		TH_LOG("%s mode, %s: a byte was accessed twice",
+		       mode_names[mode], c->text);
 	}
 }
 

@@ -8,9 +8,9 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define IRQ	0x61
-#define IDT	(TABLES_GPA + 0x9000)
-#define UNMAPPED 0x7f0000000000ull	/* no guest page table maps it */
+#define IRQ 0x61
+#define IDT (TABLES_GPA + 0x9000)
+#define UNMAPPED 0x7f0000000000ull /* no guest page table maps it */
 
 static volatile u64 hits, last_error, last_rip, last_cr2;
 
@@ -29,7 +29,8 @@ static void skip2(struct trap_frame *frame)
 	frame->rip += 2;
 }
 
-FIXTURE(exits_trap) {
+FIXTURE(exits_trap)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -75,8 +76,8 @@ static void exceptions_guest(void)
 		GUEST_EQ(NP_VECTOR | 0x38 << 8,
 			 GUEST_CATCH("mov %%si, %%es", "S"(0x38)));
 		guest_sync(i);
-		GUEST_EQ(PF_VECTOR, GUEST_CATCH("testb $1, (%%rsi)",
-						"S"(UNMAPPED)));
+		GUEST_EQ(PF_VECTOR,
+			 GUEST_CATCH("testb $1, (%%rsi)", "S"(UNMAPPED)));
 		GUEST_EQ(UNMAPPED, READ_REG(cr2));
 		guest_sync(i);
 		GUEST_EQ(PF_VECTOR | 2 << 8,
@@ -154,7 +155,7 @@ static void raise_df(void)
 	trap_handlers[DF_VECTOR] = skip2;
 	GUEST_EQ(UD_VECTOR, GUEST_CATCH("ud2"));
 	guest_sync(0);
-	asm volatile("movb (%%rsi), %%al" :: "S"(UNMAPPED) : "memory", "al");
+	asm volatile("movb (%%rsi), %%al" ::"S"(UNMAPPED) : "memory", "al");
 	GUEST_EQ(1, hits);
 	GUEST_EQ(UNMAPPED, last_cr2);
 }
@@ -263,11 +264,12 @@ static void window_guest(void)
 	guest_sync(0);
 	guest_sync(1);
 	asm volatile("sti\n"
-		     "nop\n"		/* in the shadow of STI */
+		     "nop\n" /* in the shadow of STI */
 		     ".globl window_open\n"
 		     "window_open:\n"
 		     "nop\n"
-		     "cli" ::: "memory");
+		     "cli" ::
+			     : "memory");
 	guest_sync(2);
 	GUEST_EQ(1, hits);
 }
@@ -415,9 +417,11 @@ TEST_F(exits_trap, task_switch)
 	static const u64 gate = 0x0000890000000067 | DATA_GPA << 16;
 	struct kvm_sregs sregs;
 	u32 tss[26] = {
-		[7] = TABLES_GPA, [8] = CODE_GPA + 0x100, [9] = 2,
-		[18] = 0x10, [19] = 0x08, [20] = 0x10, [21] = 0x10,
-		[22] = 0x10, [23] = 0x10,
+		[7] = TABLES_GPA, [8] = CODE_GPA + 0x100,
+		[9] = 2,	  [18] = 0x10,
+		[19] = 0x08,	  [20] = 0x10,
+		[21] = 0x10,	  [22] = 0x10,
+		[23] = 0x10,
 	};
 
 	memcpy(self->vm->mem + TABLES_GPA + 0x8048, &gate, 8);
@@ -425,9 +429,12 @@ TEST_F(exits_trap, task_switch)
 	VCPU_SNIPPET(self->vcpu, MODE_PROT, task_code);
 	self->vm->mem[CODE_GPA + 0x100] = 0xf4;
 	vcpu_get_sregs(self->vcpu, &sregs);
-	sregs.tr = (struct kvm_segment) {
-		.base = DATA_GPA + 0x200, .limit = 0x67, .selector = 0x50,
-		.type = 11, .present = 1,
+	sregs.tr = (struct kvm_segment){
+		.base = DATA_GPA + 0x200,
+		.limit = 0x67,
+		.selector = 0x50,
+		.type = 11,
+		.present = 1,
 	};
 	ASSERT_EQ(0, vcpu_set_sregs(self->vcpu, &sregs));
 	vcpu_exit(self->vcpu);
@@ -438,7 +445,7 @@ TEST_F(exits_trap, task_switch)
 		EXPECT_EQ(CODE_GPA + 0x101, regs.rip);
 	} else {
 		EXPECT_EQ(KVM_EXIT_INTERNAL_ERROR, self->vcpu->run->exit_reason)
-			TH_LOG("%s", vcpu_describe(self->vcpu));
+		TH_LOG("%s", vcpu_describe(self->vcpu));
 	}
 }
 

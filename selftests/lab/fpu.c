@@ -6,16 +6,17 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define REGS		16
-#define BYTES		(REGS * 32)
+#define REGS 16
+#define BYTES (REGS * 32)
 
-#define FOR_ALL_REGS(do)						\
-	do(0) do(1) do(2) do(3) do(4) do(5) do(6) do(7)			\
-	do(8) do(9) do(10) do(11) do(12) do(13) do(14) do(15)
-#define LOAD_YMM(n)	"vmovdqu 32*" #n "(%[in]), %%ymm" #n "\n\t"
-#define STORE_YMM(n)	"vmovdqu %%ymm" #n ", 32*" #n "(%[out])\n\t"
-#define LOAD_XMM(n)	"movdqu 32*" #n "(%[in]), %%xmm" #n "\n\t"
-#define STORE_XMM(n)	"movdqu %%xmm" #n ", 32*" #n "(%[out])\n\t"
+#define FOR_ALL_REGS(do)                                                     \
+	do                                                                   \
+	(0) do(1) do(2) do(3) do(4) do(5) do(6) do(7) do(8) do(9) do(10) do( \
+		11) do(12) do(13) do(14) do(15)
+#define LOAD_YMM(n) "vmovdqu 32*" #n "(%[in]), %%ymm" #n "\n\t"
+#define STORE_YMM(n) "vmovdqu %%ymm" #n ", 32*" #n "(%[out])\n\t"
+#define LOAD_XMM(n) "movdqu 32*" #n "(%[in]), %%xmm" #n "\n\t"
+#define STORE_XMM(n) "movdqu %%xmm" #n ", 32*" #n "(%[out])\n\t"
 
 static u64 in[MAX_VCPUS][BYTES / 8], out[MAX_VCPUS][BYTES / 8];
 static volatile u32 rounds;
@@ -55,27 +56,29 @@ static void hold(u32 cpu, bool avx, bool spin)
 	u32 mxcsr = 0x1f80 | (cpu + 1), seen = 0;
 	u32 loops = spin ? 20000 : 0;
 
-	asm volatile("ldmxcsr %0" :: "m"(mxcsr));
+	asm volatile("ldmxcsr %0" ::"m"(mxcsr));
 	if (avx)
-		asm volatile(FOR_ALL_REGS(LOAD_YMM)
-			     "1: sub $1, %[loops]\n\t"
-			     "jg 1b\n\t"
-			     "mov $0x77, %%eax\n\t"
-			     "out %%eax, %%dx\n\t"
-			     FOR_ALL_REGS(STORE_YMM)
-			     : [loops] "+r"(loops)
-			     : [in] "r"(in[cpu]), [out] "r"(out[cpu]),
-			       "d"(SYNC_PORT) : "rax", "memory", "cc");
+		asm volatile(
+			FOR_ALL_REGS(
+				LOAD_YMM) "1: sub $1, %[loops]\n\t"
+					  "jg 1b\n\t"
+					  "mov $0x77, %%eax\n\t"
+					  "out %%eax, %%dx\n\t" FOR_ALL_REGS(
+						  STORE_YMM)
+			: [loops] "+r"(loops)
+			: [in] "r"(in[cpu]), [out] "r"(out[cpu]), "d"(SYNC_PORT)
+			: "rax", "memory", "cc");
 	else
-		asm volatile(FOR_ALL_REGS(LOAD_XMM)
-			     "1: sub $1, %[loops]\n\t"
-			     "jg 1b\n\t"
-			     "mov $0x77, %%eax\n\t"
-			     "out %%eax, %%dx\n\t"
-			     FOR_ALL_REGS(STORE_XMM)
-			     : [loops] "+r"(loops)
-			     : [in] "r"(in[cpu]), [out] "r"(out[cpu]),
-			       "d"(SYNC_PORT) : "rax", "memory", "cc");
+		asm volatile(
+			FOR_ALL_REGS(
+				LOAD_XMM) "1: sub $1, %[loops]\n\t"
+					  "jg 1b\n\t"
+					  "mov $0x77, %%eax\n\t"
+					  "out %%eax, %%dx\n\t" FOR_ALL_REGS(
+						  STORE_XMM)
+			: [loops] "+r"(loops)
+			: [in] "r"(in[cpu]), [out] "r"(out[cpu]), "d"(SYNC_PORT)
+			: "rax", "memory", "cc");
 	asm volatile("stmxcsr %0" : "=m"(seen));
 	GUEST_EQ(mxcsr, seen);
 	check(cpu, avx);
@@ -102,21 +105,21 @@ static bool run_keeps_host_registers(struct vcpu *vcpu, u64 round)
 {
 	u64 host_in[BYTES / 8], host_out[BYTES / 8] = {};
 	bool avx = has_avx();
-	long ret = 16;			/* ioctl */
+	long ret = 16; /* ioctl */
 	u32 i;
 
 	for (i = 0; i < BYTES / 8; i++)
 		host_in[i] = (i + 77) * 0xc2b2ae3d27d4eb4f + round;
 	if (avx)
-		asm volatile(FOR_ALL_REGS(LOAD_YMM) "syscall\n\t"
-			     FOR_ALL_REGS(STORE_YMM) "vzeroupper"
+		asm volatile(FOR_ALL_REGS(LOAD_YMM) "syscall\n\t" FOR_ALL_REGS(
+				     STORE_YMM) "vzeroupper"
 			     : "+a"(ret)
 			     : [in] "r"(host_in), [out] "r"(host_out),
 			       "D"((long)vcpu->fd), "S"((long)KVM_RUN), "d"(0l)
 			     : "rcx", "r11", "memory");
 	else
-		asm volatile(FOR_ALL_REGS(LOAD_XMM) "syscall\n\t"
-			     FOR_ALL_REGS(STORE_XMM)
+		asm volatile(FOR_ALL_REGS(LOAD_XMM) "syscall\n\t" FOR_ALL_REGS(
+				     STORE_XMM)
 			     : "+a"(ret)
 			     : [in] "r"(host_in), [out] "r"(host_out),
 			       "D"((long)vcpu->fd), "S"((long)KVM_RUN), "d"(0l)
@@ -140,7 +143,7 @@ TEST(guest_and_host)
 	for (i = 0; i < 200; i++) {
 		ASSERT_TRUE(run_keeps_host_registers(vcpu, i));
 		ASSERT_EQ(KVM_EXIT_IO, vcpu->run->exit_reason)
-			TH_LOG("%s", vcpu_describe(vcpu));
+		TH_LOG("%s", vcpu_describe(vcpu));
 	}
 	EXPECT_EQ(GUEST_DONE, vcpu_sync(vcpu));
 }
@@ -196,13 +199,15 @@ static void xcr0_guest(void)
 	enable(7);
 	fill(0, 1);
 	for (i = 0; i < 20; i++) {
-		asm volatile(FOR_ALL_REGS(LOAD_YMM) :: [in] "r"(in[0]) : "memory");
+		asm volatile(FOR_ALL_REGS(LOAD_YMM)::[in] "r"(in[0])
+			     : "memory");
 		enable(3);
 		guest_sync(i);
-		GUEST_EQ(UD_VECTOR, GUEST_CATCH("vmovdqu (%%rsi), %%ymm0",
-						"S"(in[0])));
+		GUEST_EQ(UD_VECTOR,
+			 GUEST_CATCH("vmovdqu (%%rsi), %%ymm0", "S"(in[0])));
 		enable(7);
-		asm volatile(FOR_ALL_REGS(STORE_YMM) :: [out] "r"(out[0]) : "memory");
+		asm volatile(FOR_ALL_REGS(STORE_YMM)::[out] "r"(out[0])
+			     : "memory");
 		check(0, true);
 	}
 }
@@ -232,7 +237,7 @@ static void x87_guest(void)
 	u16 cw = 0x27f, seen;
 	u64 value;
 
-	asm volatile("fninit; fldcw %0; fld1; fldpi" :: "m"(cw));
+	asm volatile("fninit; fldcw %0; fld1; fldpi" ::"m"(cw));
 	guest_sync(1);
 	asm volatile("fistpll %0" : "=m"(value));
 	GUEST_EQ(3, value);

@@ -4,9 +4,10 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define PORT	0x1f0
+#define PORT 0x1f0
 
-FIXTURE(ioeventfd) {
+FIXTURE(ioeventfd)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 	int event;
@@ -30,7 +31,10 @@ static int ioeventfd(struct vm *vm, int fd, u64 addr, u32 len, u32 flags,
 		     u64 match)
 {
 	struct kvm_ioeventfd arg = {
-		.fd = fd, .addr = addr, .len = len, .flags = flags,
+		.fd = fd,
+		.addr = addr,
+		.len = len,
+		.flags = flags,
 		.datamatch = match,
 	};
 
@@ -54,16 +58,20 @@ static void writer(void)
 	for (;;) {
 		switch (size) {
 		case 1:
-			asm volatile("movb %b0, (%1)" :: "r"(value), "r"(target));
+			asm volatile("movb %b0, (%1)" ::"r"(value),
+				     "r"(target));
 			break;
 		case 2:
-			asm volatile("movw %w0, (%1)" :: "r"(value), "r"(target));
+			asm volatile("movw %w0, (%1)" ::"r"(value),
+				     "r"(target));
 			break;
 		case 4:
-			asm volatile("movl %k0, (%1)" :: "r"(value), "r"(target));
+			asm volatile("movl %k0, (%1)" ::"r"(value),
+				     "r"(target));
 			break;
 		case 8:
-			asm volatile("movq %q0, (%1)" :: "r"(value), "r"(target));
+			asm volatile("movq %q0, (%1)" ::"r"(value),
+				     "r"(target));
 			break;
 		}
 		guest_sync(0);
@@ -186,7 +194,8 @@ TEST_F(ioeventfd, refusals)
 	EXPECT_EQ(-EEXIST, ioeventfd(vm, fd, MMIO_GPA, 4, 0, 0));
 	EXPECT_EQ(-ENOENT, ioeventfd(vm, fd, MMIO_GPA, 4,
 				     KVM_IOEVENTFD_FLAG_DEASSIGN |
-				     KVM_IOEVENTFD_FLAG_DATAMATCH, 0));
+					     KVM_IOEVENTFD_FLAG_DATAMATCH,
+				     0));
 }
 
 /* Coalesced MMIO */
@@ -214,7 +223,8 @@ TEST_F(ioeventfd, coalesced)
 	vcpu_call(self->vcpu, writer);
 	ASSERT_EQ(0, zone(self->vm, KVM_REGISTER_COALESCED_MMIO, MMIO_GPA, 16));
 	for (i = 0; i < 4; i++)
-		EXPECT_FALSE(write_exits(self->vcpu, MMIO_GPA + 4 * i, 4, i + 1));
+		EXPECT_FALSE(
+			write_exits(self->vcpu, MMIO_GPA + 4 * i, 4, i + 1));
 	EXPECT_TRUE(write_exits(self->vcpu, MMIO_GPA + 16, 4, 9));
 	EXPECT_TRUE(write_exits(self->vcpu, MMIO_GPA + 14, 4, 9));
 	EXPECT_EQ(4, ring->last - ring->first);
@@ -225,7 +235,8 @@ TEST_F(ioeventfd, coalesced)
 		EXPECT_EQ(0, memcmp(entry->data, &(u32){ i + 1 }, 4));
 	}
 	ring->first = ring->last;
-	ASSERT_EQ(0, zone(self->vm, KVM_UNREGISTER_COALESCED_MMIO, MMIO_GPA, 16));
+	ASSERT_EQ(0,
+		  zone(self->vm, KVM_UNREGISTER_COALESCED_MMIO, MMIO_GPA, 16));
 	EXPECT_TRUE(write_exits(self->vcpu, MMIO_GPA, 4, 1));
 }
 
@@ -241,7 +252,8 @@ TEST_F(ioeventfd, coalesced_full)
 		n++;
 	/* KVM of Linux 6.1 finds half of the ring full. */
 	EXPECT_EQ(lab_is_labvisor() ? KVM_COALESCED_MMIO_MAX - 1 : 85, n);
-	EXPECT_EQ(0, memcmp(ring->coalesced_mmio[n - 1].data, &(u32){ n - 1 }, 4));
+	EXPECT_EQ(0,
+		  memcmp(ring->coalesced_mmio[n - 1].data, &(u32){ n - 1 }, 4));
 	/* A ring that user space spoiled is user space's loss only. */
 	ring->first = 0x7fffffff;
 	ring->last = 0x12345678;

@@ -3,11 +3,11 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define IOAPIC_GPA	0xfec00000ul
-#define VECTOR		0x62
-#define LEVEL		(1u << 15)
-#define MASKED		(1u << 16)
-#define REMOTE_IRR	(1u << 14)
+#define IOAPIC_GPA 0xfec00000ul
+#define VECTOR 0x62
+#define LEVEL (1u << 15)
+#define MASKED (1u << 16)
+#define REMOTE_IRR (1u << 14)
 
 static volatile u32 hits[256];
 static volatile bool keep_level;
@@ -48,7 +48,8 @@ static void set_up(void)
 	sti();
 }
 
-FIXTURE(irqchip) {
+FIXTURE(irqchip)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -118,7 +119,7 @@ TEST(refusals)
 
 static void ioapic_registers_guest(void)
 {
-	GUEST_EQ(0x17, ioapic_read(1) >> 16 & 0xff);	/* 24 pins */
+	GUEST_EQ(0x17, ioapic_read(1) >> 16 & 0xff); /* 24 pins */
 	ioapic_pin(5, MASKED | VECTOR);
 	GUEST_EQ(MASKED | VECTOR, ioapic_read(0x10 + 10));
 	ioapic_write(0x11 + 10, 0xab000000);
@@ -301,17 +302,19 @@ static void msi_guest(void)
 
 TEST_F(irqchip, msi)
 {
-	struct kvm_msi bad = { .address_lo = APIC_GPA, .data = VECTOR, .flags = 2 };
+	struct kvm_msi bad = { .address_lo = APIC_GPA,
+			       .data = VECTOR,
+			       .flags = 2 };
 
 	vcpu_call(self->vcpu, msi_guest);
 	EXPECT_EQ(0, vcpu_sync(self->vcpu));
 	EXPECT_LT(0, signal_msi(self->vm, APIC_GPA, VECTOR));
 	EXPECT_EQ(1, vcpu_sync(self->vcpu));
 	EXPECT_LT(0, signal_msi(self->vm, APIC_GPA | 0x10 << 12 | 4, VECTOR))
-		TH_LOG("logical");
+	TH_LOG("logical");
 	EXPECT_EQ(2, vcpu_sync(self->vcpu));
 	EXPECT_GE(0, signal_msi(self->vm, APIC_GPA | 7 << 12, VECTOR))
-		TH_LOG("nobody there");
+	TH_LOG("nobody there");
 	EXPECT_EQ(2, vcpu_sync(self->vcpu));
 	EXPECT_EQ(-EINVAL, dev_ioctl(self->vm->fd, KVM_SIGNAL_MSI, &bad));
 	EXPECT_EQ(2, vcpu_sync(self->vcpu));
@@ -319,7 +322,8 @@ TEST_F(irqchip, msi)
 
 /* Routing */
 
-static int set_routes(struct vm *vm, u32 n, const struct kvm_irq_routing_entry *e)
+static int set_routes(struct vm *vm, u32 n,
+		      const struct kvm_irq_routing_entry *e)
 {
 	static struct {
 		struct kvm_irq_routing head;
@@ -392,8 +396,8 @@ TEST_F(irqchip, line_status)
 
 /* The PIC, through LINT0 */
 
-#define PIC1	0x20
-#define PIC2	0xa0
+#define PIC1 0x20
+#define PIC2 0xa0
 
 static void set_up_pics(void)
 {
@@ -407,7 +411,7 @@ static void set_up_pics(void)
 	outb(PIC2 + 1, 1);
 	outb(PIC1 + 1, 0);
 	outb(PIC2 + 1, 0);
-	apic_write(APIC_LVT0, 0x700);		/* ExtINT */
+	apic_write(APIC_LVT0, 0x700); /* ExtINT */
 }
 
 static u8 pic_isr(u16 port)
@@ -483,7 +487,8 @@ TEST_F(irqchip, pic)
 static struct vm *new_split(void)
 {
 	struct kvm_enable_cap cap = {
-		.cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 },
+		.cap = KVM_CAP_SPLIT_IRQCHIP,
+		.args = { 24 },
 	};
 	struct vm *vm = vm_new();
 
@@ -536,7 +541,8 @@ TEST(split)
 TEST(split_refusals)
 {
 	struct kvm_enable_cap cap = {
-		.cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 100000 },
+		.cap = KVM_CAP_SPLIT_IRQCHIP,
+		.args = { 100000 },
 	};
 	struct vm *vm = vm_new_bare();
 

@@ -5,10 +5,10 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define VECTOR		0x63
-#define GSI		9
-#define IOAPIC_GPA	0xfec00000ul
-#define LEVEL		(1u << 15)
+#define VECTOR 0x63
+#define GSI 9
+#define IOAPIC_GPA 0xfec00000ul
+#define LEVEL (1u << 15)
 
 static volatile u32 hits;
 
@@ -30,7 +30,7 @@ static void set_up(u32 mode)
 {
 	trap_handlers[VECTOR] = on_irq;
 	apic_enable();
-	apic_write(APIC_LVT0, 0x10000);		/* no PIC */
+	apic_write(APIC_LVT0, 0x10000); /* no PIC */
 	ioapic_pin(GSI, mode | VECTOR);
 	sti();
 }
@@ -66,7 +66,8 @@ static void halt_guest(void)
 	}
 }
 
-FIXTURE(irqfd) {
+FIXTURE(irqfd)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 	int event;
@@ -89,7 +90,10 @@ FIXTURE_TEARDOWN(irqfd)
 static int irqfd(struct vm *vm, int fd, u32 gsi, u32 flags, int resample)
 {
 	struct kvm_irqfd arg = {
-		.fd = fd, .gsi = gsi, .flags = flags, .resamplefd = resample,
+		.fd = fd,
+		.gsi = gsi,
+		.flags = flags,
+		.resamplefd = resample,
 	};
 
 	return dev_ioctl(vm->fd, KVM_IRQFD, &arg);
@@ -123,7 +127,8 @@ TEST_F(irqfd, edge)
 	}
 	/* The kernel has taken what was written. */
 	EXPECT_FALSE(is_signalled(self->event));
-	ASSERT_EQ(0, irqfd(self->vm, self->event, GSI, KVM_IRQFD_FLAG_DEASSIGN, 0));
+	ASSERT_EQ(0, irqfd(self->vm, self->event, GSI, KVM_IRQFD_FLAG_DEASSIGN,
+			   0));
 	signal_event(self->event);
 	EXPECT_EQ(5, vcpu_sync(self->vcpu));
 	EXPECT_TRUE(is_signalled(self->event));
@@ -204,7 +209,8 @@ TEST_F(irqfd, resample)
 		EXPECT_EQ(i, vcpu_sync(self->vcpu));
 		EXPECT_TRUE(is_signalled(again));
 	}
-	ASSERT_EQ(0, irqfd(self->vm, self->event, GSI, KVM_IRQFD_FLAG_DEASSIGN, 0));
+	ASSERT_EQ(0, irqfd(self->vm, self->event, GSI, KVM_IRQFD_FLAG_DEASSIGN,
+			   0));
 	EXPECT_EQ(5, vcpu_sync(self->vcpu));
 	close(again);
 }
@@ -216,7 +222,7 @@ TEST_F(irqfd, refusals)
 
 	EXPECT_EQ(-EBADF, irqfd(self->vm, -1, GSI, 0, 0));
 	EXPECT_EQ(-EINVAL, irqfd(self->vm, self->vm->fd, GSI, 0, 0))
-		TH_LOG("no eventfd");
+	TH_LOG("no eventfd");
 	EXPECT_EQ(-EINVAL, irqfd(self->vm, self->event, GSI, 1u << 31, 0));
 	EXPECT_EQ(0, irqfd(self->vm, self->event, GSI, 0, 0));
 	EXPECT_EQ(-EBUSY, irqfd(self->vm, self->event, GSI, 0, 0));

@@ -6,10 +6,10 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define VECTOR		0x71
-#define MASKED		0x10000u
-#define PERIODIC	0x20000u
-#define DEADLINE	0x40000u
+#define VECTOR 0x71
+#define MASKED 0x10000u
+#define PERIODIC 0x20000u
+#define DEADLINE 0x40000u
 
 static volatile u32 fired;
 static volatile u64 fired_at;
@@ -43,7 +43,8 @@ static void wait_for(u32 n)
 	sti();
 }
 
-FIXTURE(lapic_timer) {
+FIXTURE(lapic_timer)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -82,7 +83,7 @@ static void one_shot_guest(void)
 {
 	u32 i;
 
-	set_up(0, 0xb);		/* divide by 1 */
+	set_up(0, 0xb); /* divide by 1 */
 	for (i = 1; i <= 20; i++) {
 		apic_write(APIC_TMICT, 100000);
 		GUEST_ASSERT(apic_read(APIC_TMCCT) <= 100000);
@@ -101,7 +102,10 @@ TEST_F(lapic_timer, one_shot)
 static void not_early_guest(void)
 {
 	static const u32 dividers[][2] = {
-		{ 0xb, 1 }, { 0x0, 2 }, { 0x3, 16 }, { 0xa, 128 },
+		{ 0xb, 1 },
+		{ 0x0, 2 },
+		{ 0x3, 16 },
+		{ 0xa, 128 },
 	};
 	u64 start, ns;
 	u32 i;
@@ -209,7 +213,8 @@ TEST_F(lapic_timer, tsc_deadline_after_tsc_write)
 	if (!vm_cap(self->vm, KVM_CAP_TSC_DEADLINE_TIMER))
 		SKIP(return, "KVM_CAP_TSC_DEADLINE_TIMER is not offered");
 	if (!lab_is_labvisor() && sysconf(_SC_NPROCESSORS_ONLN) > 1)
-		SKIP(return, "KVM shifts guest time where the host's TSC is unstable");
+		SKIP(return,
+			   "KVM shifts guest time where the host's TSC is unstable");
 	run_guest(self->vcpu, moved_tsc_guest);
 }
 

@@ -13,8 +13,8 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define WARM_UP		40
-#define MAX_CACHES	1024
+#define WARM_UP 40
+#define MAX_CACHES 1024
 
 static long boots;
 
@@ -62,7 +62,9 @@ static void add_eventfds(struct vm *vm)
 {
 	struct kvm_irqfd irqfd = { .fd = eventfd(0, EFD_CLOEXEC), .gsi = 5 };
 	struct kvm_ioeventfd io = {
-		.addr = MMIO_GPA, .len = 4, .fd = eventfd(0, EFD_CLOEXEC),
+		.addr = MMIO_GPA,
+		.len = 4,
+		.fd = eventfd(0, EFD_CLOEXEC),
 	};
 
 	MUST(vm->fd, KVM_IRQFD, &irqfd);
@@ -153,8 +155,8 @@ static long meminfo(const char *name)
 }
 
 static const char *const counts[] = {
-	"SUnreclaim", "VmallocUsed", "PageTables", "SecPageTables",
-	"KernelStack", "Percpu",
+	"SUnreclaim",	 "VmallocUsed", "PageTables",
+	"SecPageTables", "KernelStack", "Percpu",
 };
 
 static struct cache before[MAX_CACHES], after[MAX_CACHES];
@@ -192,7 +194,8 @@ static int grown_caches(int n, long limit)
 	return grown;
 }
 
-FIXTURE(leak) {
+FIXTURE(leak)
+{
 	int caches;
 	long free;
 	long values[ARRAY_LEN(counts)];
@@ -218,7 +221,7 @@ FIXTURE_TEARDOWN(leak)
 
 TEST_F_TIMEOUT(leak, boots_leak_nothing, 300)
 {
-	const long page_limit = boots / 2 * 4;		/* kB */
+	const long page_limit = boots / 2 * 4; /* kB */
 	int caches, i;
 
 	for (i = 0; i < boots; i++)

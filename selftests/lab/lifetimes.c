@@ -169,8 +169,8 @@ TEST(mapping_beyond_the_end)
 		_exit(*page == 0 ? 1 : 2);
 	}
 	waitpid(pid, &status, 0);
-	EXPECT_TRUE(WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS :
-		    WEXITSTATUS(status) == 0);
+	EXPECT_TRUE(WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS
+					: WEXITSTATUS(status) == 0);
 }
 
 TEST(out_of_descriptors)

@@ -11,12 +11,12 @@
 #include <kselftest_harness.h>
 
 #ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE	25
+#define MADV_COLLAPSE 25
 #endif
 
-#define GPA	0x2000000ul
-#define SIZE	(4 * MIB)
-#define PAGES	(SIZE / PAGE_SIZE)
+#define GPA 0x2000000ul
+#define SIZE (4 * MIB)
+#define PAGES (SIZE / PAGE_SIZE)
 
 static volatile u64 passes;
 static volatile bool pausing, stop;
@@ -54,7 +54,8 @@ static void worker(void)
 	guest_sync(pass);
 }
 
-FIXTURE(memory) {
+FIXTURE(memory)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 	u8 *mem;
@@ -111,7 +112,8 @@ static u64 finish(struct vcpu *vcpu, const u8 *mem)
 	for (page = 0; page < PAGES; page++) {
 		first = (const u64 *)(mem + page * PAGE_SIZE);
 		/* The last pass may have been stopped in the middle. */
-		if (*first != word(page, pass) && *first != word(page, pass + 1))
+		if (*first != word(page, pass) &&
+		    *first != word(page, pass + 1))
 			wrong++;
 		else if (first[PAGE_SIZE / 8 - 1] != ~*first)
 			wrong++;
@@ -148,9 +150,9 @@ static bool has_events(void)
 	return find_vmstat("pgfault") >= 0;
 }
 
-#define NEEDS_EVENTS() \
-	do { \
-		if (!has_events()) \
+#define NEEDS_EVENTS()                                                       \
+	do {                                                                 \
+		if (!has_events())                                           \
 			SKIP(return, "the kernel has no VM event counters"); \
 	} while (0)
 
@@ -253,7 +255,8 @@ TEST_F_TIMEOUT(memory, moved_between_nodes, 100)
 
 	NEEDS_EVENTS();
 	if (access("/sys/devices/system/node/node1", F_OK))
-		SKIP(return, "the lab host has one memory node (boot it with numa=fake=2)");
+		SKIP(return,
+			   "the lab host has one memory node (boot it with numa=fake=2)");
 	madvise(self->mem, SIZE, MADV_NOHUGEPAGE);
 	start(self->vcpu);
 	for (i = 1; i <= 4; i++) {
@@ -264,7 +267,7 @@ TEST_F_TIMEOUT(memory, moved_between_nodes, 100)
 	EXPECT_LT(before + PAGES, vmstat("pgmigrate_success"));
 }
 
-#define KSM	"/sys/kernel/mm/ksm/"
+#define KSM "/sys/kernel/mm/ksm/"
 
 /* Pages that are alike are merged, and part again when the guest writes. */
 static void merge_guest(void)
@@ -310,7 +313,8 @@ TEST_F_TIMEOUT(memory, merged, 100)
 		ASSERT_EQ(1, vcpu_sync(self->vcpu));
 		do {
 			sched_yield();
-			ASSERT_EQ(0, read_number(KSM "pages_sharing", &sharing));
+			ASSERT_EQ(0,
+				  read_number(KSM "pages_sharing", &sharing));
 		} while (sharing < PAGES / 2);
 		ASSERT_EQ(2, vcpu_sync(self->vcpu));
 	}
@@ -332,7 +336,8 @@ TEST_F_TIMEOUT(memory, huge_pages_split, 100)
 		madvise(self->mem, SIZE, MADV_COLLAPSE);
 		wait_for_pass(self->vm);
 		/* A huge page cannot be in two mappings. */
-		ASSERT_EQ(0, madvise(self->mem, 5 * PAGE_SIZE, MADV_NOHUGEPAGE));
+		ASSERT_EQ(0,
+			  madvise(self->mem, 5 * PAGE_SIZE, MADV_NOHUGEPAGE));
 		wait_for_pass(self->vm);
 		ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_HUGEPAGE));
 	}
@@ -359,7 +364,8 @@ TEST_F_TIMEOUT(memory, copied_on_write, 100)
 			old = *(volatile u64 *)(self->mem + 77 * PAGE_SIZE);
 			if (read(pipes[0], &byte, 1) != 1)
 				_exit(2);
-			_exit(old != *(volatile u64 *)(self->mem + 77 * PAGE_SIZE));
+			_exit(old !=
+			      *(volatile u64 *)(self->mem + 77 * PAGE_SIZE));
 		}
 		wait_for_pass(self->vm);
 		ASSERT_EQ(1, write(pipes[1], &byte, 1));

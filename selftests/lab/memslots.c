@@ -4,9 +4,9 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define GPA	0x2000000ul
-#define SIZE	(16 * PAGE_SIZE)
-#define MARK	0x6d61726bu
+#define GPA 0x2000000ul
+#define SIZE (16 * PAGE_SIZE)
+#define MARK 0x6d61726bu
 
 static volatile u64 where;
 
@@ -26,7 +26,8 @@ static void writer(void)
 	}
 }
 
-FIXTURE(memslots) {
+FIXTURE(memslots)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 	u8 *mem;
@@ -114,8 +115,10 @@ TEST_F(memslots, refusals)
 		{ "unaligned memory", -EINVAL, 2, 0, GPA * 2, SIZE, mem + 8 },
 		{ "kernel memory", -EINVAL, 2, 0, GPA * 2, SIZE,
 		  (void *)0xffff888000000000 },
-		{ "address wraps", -EINVAL, 2, 0, -PAGE_SIZE, 2 * PAGE_SIZE, mem },
-		{ "memory wraps", -EINVAL, 2, 0, GPA * 2, SIZE, (void *)-PAGE_SIZE },
+		{ "address wraps", -EINVAL, 2, 0, -PAGE_SIZE, 2 * PAGE_SIZE,
+		  mem },
+		{ "memory wraps", -EINVAL, 2, 0, GPA * 2, SIZE,
+		  (void *)-PAGE_SIZE },
 		{ "too large", -EINVAL, 2, 0, GPA * 2, 1ull << 44, mem },
 		{ "unknown flag", -EINVAL, 2, 1u << 31, GPA * 2, SIZE, mem },
 		{ "no such slot", -EINVAL, slots, 0, GPA * 2, SIZE, mem },
@@ -124,12 +127,12 @@ TEST_F(memslots, refusals)
 		{ "same place", -EEXIST, 2, 0, GPA, SIZE, mem },
 		{ "overlap below", -EEXIST, 2, 0, GPA - PAGE_SIZE,
 		  2 * PAGE_SIZE, mem },
-		{ "overlap above", -EEXIST, 2, 0, GPA + SIZE - PAGE_SIZE,
-		  SIZE, mem },
-		{ "overlap inside", -EEXIST, 2, 0, GPA + PAGE_SIZE,
-		  PAGE_SIZE, mem },
-		{ "overlap around", -EEXIST, 2, 0, GPA - PAGE_SIZE,
-		  3 * SIZE, mem },
+		{ "overlap above", -EEXIST, 2, 0, GPA + SIZE - PAGE_SIZE, SIZE,
+		  mem },
+		{ "overlap inside", -EEXIST, 2, 0, GPA + PAGE_SIZE, PAGE_SIZE,
+		  mem },
+		{ "overlap around", -EEXIST, 2, 0, GPA - PAGE_SIZE, 3 * SIZE,
+		  mem },
 		{ "move onto another", -EEXIST, 1, 0, 0, SIZE, mem },
 		{ "resize", -EINVAL, 1, 0, GPA, SIZE - PAGE_SIZE, mem },
 		{ "new memory", -EINVAL, 1, 0, GPA, SIZE, mem - SIZE },
@@ -142,7 +145,7 @@ TEST_F(memslots, refusals)
 		EXPECT_EQ(table[i].want,
 			  vm_slot(vm, table[i].slot, table[i].flags,
 				  table[i].gpa, table[i].size, table[i].mem))
-			TH_LOG("%s", table[i].what);
+		TH_LOG("%s", table[i].what);
 		EXPECT_TRUE(is_mmio(self->vcpu, GPA - 4));
 		*(u32 *)mem = i;
 		GUEST_VAR(vm, where) = GPA;
@@ -182,7 +185,8 @@ TEST_F(memslots, move)
 	GUEST_VAR(self->vm, where) = 2 * GPA;
 	EXPECT_EQ(MARK, vcpu_sync(self->vcpu));
 	/* By less than its own size, so that old and new place overlap */
-	EXPECT_EQ(0, vm_slot(self->vm, 1, 0, 2 * GPA + PAGE_SIZE, SIZE, self->mem));
+	EXPECT_EQ(0, vm_slot(self->vm, 1, 0, 2 * GPA + PAGE_SIZE, SIZE,
+			     self->mem));
 	EXPECT_TRUE(is_mmio(self->vcpu, 2 * GPA));
 	GUEST_VAR(self->vm, where) = 2 * GPA + PAGE_SIZE;
 	EXPECT_EQ(MARK, vcpu_sync(self->vcpu));
@@ -283,12 +287,14 @@ TEST_F(memslots, many)
 	for (i = 0; i < n; i++) {
 		GUEST_VAR(self->vm, where) = 2 * GPA + 2 * i * PAGE_SIZE;
 		ASSERT_EQ(i, vcpu_sync(self->vcpu));
-		ASSERT_TRUE(is_mmio(self->vcpu, 2 * GPA + (2 * i + 1) * PAGE_SIZE));
+		ASSERT_TRUE(
+			is_mmio(self->vcpu, 2 * GPA + (2 * i + 1) * PAGE_SIZE));
 	}
 	for (i = 1; i < n; i += 2)
 		ASSERT_EQ(0, vm_slot(self->vm, 2 + i, 0, 0, 0, NULL));
 	for (i = 0; i < n; i++)
-		ASSERT_EQ(i & 1, is_mmio(self->vcpu, 2 * GPA + 2 * i * PAGE_SIZE));
+		ASSERT_EQ(i & 1,
+			  is_mmio(self->vcpu, 2 * GPA + 2 * i * PAGE_SIZE));
 }
 
 static volatile bool stop;

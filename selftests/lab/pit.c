@@ -3,9 +3,9 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define HZ		1193182u
-#define CONTROL		0x43
-#define SPEAKER		0x61
+#define HZ 1193182u
+#define CONTROL 0x43
+#define SPEAKER 0x61
 
 static volatile u32 ticks;
 
@@ -39,7 +39,7 @@ static u16 read_count(u8 channel)
 {
 	u8 low;
 
-	outb(CONTROL, channel << 6);		/* latch */
+	outb(CONTROL, channel << 6); /* latch */
 	low = inb(0x40 + channel);
 	return low | inb(0x40 + channel) << 8;
 }
@@ -54,7 +54,8 @@ static void wait_for(u32 n)
 	sti();
 }
 
-FIXTURE(pit) {
+FIXTURE(pit)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };

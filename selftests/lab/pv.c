@@ -7,7 +7,7 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define VECTOR	0x55
+#define VECTOR 0x55
 
 struct pvclock {
 	volatile u32 version;
@@ -19,10 +19,11 @@ struct pvclock {
 	u8 pad[2];
 };
 
-#define PVCLOCK_STABLE	1
-#define PVCLOCK_STOPPED	2
+#define PVCLOCK_STABLE 1
+#define PVCLOCK_STOPPED 2
 
-FIXTURE(pv) {
+FIXTURE(pv)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 	u32 features;
@@ -43,9 +44,9 @@ FIXTURE_TEARDOWN(pv)
 {
 }
 
-#define NEED(feature)							\
-	if (!(self->features & 1u << (feature)))			\
-		SKIP(return, #feature " is not offered")
+#define NEED(feature)                            \
+	if (!(self->features & 1u << (feature))) \
+	SKIP(return, #feature " is not offered")
 
 /* The clock */
 
@@ -130,11 +131,14 @@ TEST_F(pv, clock_off)
 
 static void set_clock_guest(void)
 {
+	u8 stopped;
+
 	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, (uintptr_t)&clocks[0] | 1);
 	for (;;) {
 		guest_time = read_clock(&clocks[0]);
-		guest_sync(clocks[0].flags & PVCLOCK_STOPPED);
+		stopped = clocks[0].flags & PVCLOCK_STOPPED;
 		clocks[0].flags = 0;
+		guest_sync(stopped);
 	}
 }
 
@@ -202,7 +206,8 @@ TEST_F(pv, clock_is_shared)
 	EXPECT_EQ(GUEST_DONE, vcpu_sync(self->vcpu));
 	EXPECT_EQ(GUEST_DONE, vcpu_join(other));
 	if (GUEST_VAR(self->vm, unstable))
-		SKIP(return, "the lab host's TSC is unstable, and the clock says so");
+		SKIP(return,
+			   "the lab host's TSC is unstable, and the clock says so");
 	EXPECT_EQ(0, GUEST_VAR(self->vm, backwards));
 }
 
@@ -215,8 +220,8 @@ static void wall_guest(void)
 	wrmsr(MSR_KVM_SYSTEM_TIME_NEW, (uintptr_t)&clocks[0] | 1);
 	wrmsr(MSR_KVM_WALL_CLOCK_NEW, (uintptr_t)&wall);
 	GUEST_EQ(0, wall.version & 1);
-	guest_time = wall.sec * 1000000000ull + wall.nsec +
-		     read_clock(&clocks[0]);
+	guest_time =
+		wall.sec * 1000000000ull + wall.nsec + read_clock(&clocks[0]);
 }
 
 static u64 real_time(void)
@@ -247,8 +252,8 @@ static void steal_guest(void)
 {
 	u64 last = 0, now;
 
-	GUEST_EQ((u64)GP_VECTOR, CATCH_WRMSR(MSR_KVM_STEAL_TIME,
-					     (uintptr_t)&steal | 3));
+	GUEST_EQ((u64)GP_VECTOR,
+		 CATCH_WRMSR(MSR_KVM_STEAL_TIME, (uintptr_t)&steal | 3));
 	wrmsr(MSR_KVM_STEAL_TIME, (uintptr_t)&steal | 1);
 	GUEST_EQ(0, steal.version & 1);
 	do {
@@ -353,10 +358,12 @@ static void kick_guest(void)
 	for (i = 0; i < 50; i++) {
 		turn = 2 * i + 1;
 		if (cpuid(0, 0).ebx == 0x756e6547)
-			asm volatile("vmcall" : "=a"(ret)
+			asm volatile("vmcall"
+				     : "=a"(ret)
 				     : "a"(KVM_HC_KICK_CPU), "b"(0), "c"(1));
 		else
-			asm volatile("vmmcall" : "=a"(ret)
+			asm volatile("vmmcall"
+				     : "=a"(ret)
 				     : "a"(KVM_HC_KICK_CPU), "b"(0), "c"(1));
 		GUEST_EQ(0, ret);
 		while (turn != 2 * i + 2)

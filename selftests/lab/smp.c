@@ -3,9 +3,9 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define IPI		0x51
-#define STORM_IPI	0x60		/* and up: one per CPU */
-#define MAX_CPUS	16
+#define IPI 0x51
+#define STORM_IPI 0x60 /* and up: one per CPU */
+#define MAX_CPUS 16
 
 static volatile u32 nr_cpus;
 static volatile u32 up[MAX_CPUS], ipis[MAX_CPUS], nmis[MAX_CPUS];
@@ -47,7 +47,8 @@ static volatile u32 handled[MAX_CPUS];
 
 static void on_storm(struct trap_frame *frame)
 {
-	__atomic_fetch_add(&handled[frame->vector - STORM_IPI], 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&handled[frame->vector - STORM_IPI], 1,
+			   __ATOMIC_SEQ_CST);
 	eoi();
 }
 
@@ -343,7 +344,7 @@ TEST(restart)
  * All CPUs send to all others at once. Each sends a vector of its own, and the
  * next one only when the last was handled everywhere, so that none may merge.
  */
-#define STORM	100
+#define STORM 100
 
 static volatile u32 finished;
 

@@ -7,9 +7,10 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define ROUNDS	50
+#define ROUNDS 50
 
-FIXTURE(state) {
+FIXTURE(state)
+{
 	struct vm *vm;
 	struct vcpu *vcpu;
 };
@@ -120,7 +121,7 @@ TEST_F(state, sregs_refused)
 			bad.cr4 |= 1ull << 40;
 			break;
 		case 1:
-			bad.efer &= ~(u64)EFER_LMA;	/* paging, and LME */
+			bad.efer &= ~(u64)EFER_LMA; /* paging, and LME */
 			break;
 		case 2:
 			bad.cr4 &= ~(u64)X86_CR4_PAE;
@@ -133,14 +134,14 @@ TEST_F(state, sregs_refused)
 			break;
 		case 5:
 			bad.efer = 0;
-			bad.cr0 &= ~(u64)X86_CR0_PG;	/* and 64-bit code */
+			bad.cr0 &= ~(u64)X86_CR0_PG; /* and 64-bit code */
 			break;
 		}
 		EXPECT_EQ(-EINVAL, vcpu_set_sregs(self->vcpu, &bad))
-			TH_LOG("case %d", i);
+		TH_LOG("case %d", i);
 		vcpu_get_sregs(self->vcpu, &after);
 		EXPECT_EQ(0, memcmp(&good, &after, sizeof(good)))
-			TH_LOG("case %d", i);
+		TH_LOG("case %d", i);
 	}
 }
 
@@ -209,7 +210,8 @@ TEST_F(state, xsave)
 	EXPECT_EQ(-EINVAL, set(self->vcpu, KVM_SET_XSAVE, &b)) TH_LOG("MXCSR");
 	b = a;
 	b.region[129] = 0x40000000;
-	EXPECT_EQ(-EINVAL, set(self->vcpu, KVM_SET_XSAVE, &b)) TH_LOG("XSTATE_BV");
+	EXPECT_EQ(-EINVAL, set(self->vcpu, KVM_SET_XSAVE, &b))
+	TH_LOG("XSTATE_BV");
 	ASSERT_EQ(0, set(self->vcpu, KVM_GET_XSAVE, &b));
 	EXPECT_EQ(0, memcmp(&a.region[40], &b.region[40], 256));
 }
@@ -278,8 +280,10 @@ TEST(lapic_without_irqchip)
 TEST_F(state, mp_state)
 {
 	static const u32 states[] = {
-		KVM_MP_STATE_HALTED, KVM_MP_STATE_UNINITIALIZED,
-		KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE,
+		KVM_MP_STATE_HALTED,
+		KVM_MP_STATE_UNINITIALIZED,
+		KVM_MP_STATE_INIT_RECEIVED,
+		KVM_MP_STATE_RUNNABLE,
 	};
 	struct kvm_mp_state mp;
 	unsigned int i;
@@ -397,14 +401,14 @@ TEST_F(state, irqchips)
 	ASSERT_EQ(0, dev_ioctl(vm, KVM_GET_IRQCHIP, &b));
 	EXPECT_EQ(0, memcmp(&a, &b, sizeof(a)));
 
-	a = (struct kvm_irqchip) { .chip_id = KVM_IRQCHIP_PIC_SLAVE };
+	a = (struct kvm_irqchip){ .chip_id = KVM_IRQCHIP_PIC_SLAVE };
 	ASSERT_EQ(0, dev_ioctl(vm, KVM_GET_IRQCHIP, &a));
 	a.chip.pic.imr = 0x5a;
 	a.chip.pic.irq_base = 0x70;
 	a.chip.pic.elcr = 0x0c;
 	a.chip.pic.isr = 0x10;
 	ASSERT_EQ(0, dev_ioctl(vm, KVM_SET_IRQCHIP, &a));
-	b = (struct kvm_irqchip) { .chip_id = KVM_IRQCHIP_PIC_SLAVE };
+	b = (struct kvm_irqchip){ .chip_id = KVM_IRQCHIP_PIC_SLAVE };
 	ASSERT_EQ(0, dev_ioctl(vm, KVM_GET_IRQCHIP, &b));
 	EXPECT_EQ(0x5a, b.chip.pic.imr);
 	EXPECT_EQ(0x70, b.chip.pic.irq_base);

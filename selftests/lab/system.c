@@ -3,9 +3,10 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define BAD_POINTER	((void *)8)
+#define BAD_POINTER ((void *)8)
 
-FIXTURE(system) {
+FIXTURE(system)
+{
 	int fd;
 };
 
@@ -33,8 +34,8 @@ TEST_F(system, only_ioctls)
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_EQ(-1, write(self->fd, &byte, 1));
 	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE_SIZE, PROT_READ, MAP_SHARED,
-				   self->fd, 0));
+	EXPECT_EQ(MAP_FAILED,
+		  mmap(NULL, PAGE_SIZE, PROT_READ, MAP_SHARED, self->fd, 0));
 	EXPECT_EQ(ENODEV, errno);
 }
 
@@ -44,7 +45,8 @@ TEST_F(system, vcpu_mmap_size)
 
 	EXPECT_LE(PAGE_SIZE, size);
 	EXPECT_EQ(0, size % PAGE_SIZE);
-	EXPECT_EQ(-EINVAL, dev_ioctl_value(self->fd, KVM_GET_VCPU_MMAP_SIZE, 1));
+	EXPECT_EQ(-EINVAL,
+		  dev_ioctl_value(self->fd, KVM_GET_VCPU_MMAP_SIZE, 1));
 }
 
 TEST_F(system, vm_type)
@@ -56,37 +58,59 @@ TEST_F(system, vm_type)
 TEST_F(system, extensions_offered)
 {
 	static const unsigned int caps[] = {
-		KVM_CAP_IRQCHIP, KVM_CAP_HLT, KVM_CAP_USER_MEMORY,
-		KVM_CAP_SET_TSS_ADDR, KVM_CAP_EXT_CPUID, KVM_CAP_MP_STATE,
-		KVM_CAP_COALESCED_MMIO, KVM_CAP_SYNC_MMU, KVM_CAP_USER_NMI,
-		KVM_CAP_DESTROY_MEMORY_REGION_WORKS, KVM_CAP_IRQ_ROUTING,
-		KVM_CAP_IRQ_INJECT_STATUS, KVM_CAP_REINJECT_CONTROL,
-		KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, KVM_CAP_PIT2,
-		KVM_CAP_PIT_STATE2, KVM_CAP_SET_BOOT_CPU_ID, KVM_CAP_IOEVENTFD,
-		KVM_CAP_SET_IDENTITY_MAP_ADDR, KVM_CAP_ADJUST_CLOCK,
-		KVM_CAP_VCPU_EVENTS, KVM_CAP_DEBUGREGS, KVM_CAP_XSAVE,
-		KVM_CAP_XCRS, KVM_CAP_GET_TSC_KHZ, KVM_CAP_IRQFD,
-		KVM_CAP_IRQFD_RESAMPLE, KVM_CAP_READONLY_MEM,
-		KVM_CAP_SIGNAL_MSI, KVM_CAP_ENABLE_CAP_VM,
-		KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_IMMEDIATE_EXIT,
-		KVM_CAP_SYNC_REGS, KVM_CAP_GET_MSR_FEATURES,
-		KVM_CAP_CHECK_EXTENSION_VM, KVM_CAP_IOEVENTFD_ANY_LENGTH,
+		KVM_CAP_IRQCHIP,
+		KVM_CAP_HLT,
+		KVM_CAP_USER_MEMORY,
+		KVM_CAP_SET_TSS_ADDR,
+		KVM_CAP_EXT_CPUID,
+		KVM_CAP_MP_STATE,
+		KVM_CAP_COALESCED_MMIO,
+		KVM_CAP_SYNC_MMU,
+		KVM_CAP_USER_NMI,
+		KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
+		KVM_CAP_IRQ_ROUTING,
+		KVM_CAP_IRQ_INJECT_STATUS,
+		KVM_CAP_REINJECT_CONTROL,
+		KVM_CAP_JOIN_MEMORY_REGIONS_WORKS,
+		KVM_CAP_PIT2,
+		KVM_CAP_PIT_STATE2,
+		KVM_CAP_SET_BOOT_CPU_ID,
+		KVM_CAP_IOEVENTFD,
+		KVM_CAP_SET_IDENTITY_MAP_ADDR,
+		KVM_CAP_ADJUST_CLOCK,
+		KVM_CAP_VCPU_EVENTS,
+		KVM_CAP_DEBUGREGS,
+		KVM_CAP_XSAVE,
+		KVM_CAP_XCRS,
+		KVM_CAP_GET_TSC_KHZ,
+		KVM_CAP_IRQFD,
+		KVM_CAP_IRQFD_RESAMPLE,
+		KVM_CAP_READONLY_MEM,
+		KVM_CAP_SIGNAL_MSI,
+		KVM_CAP_ENABLE_CAP_VM,
+		KVM_CAP_SPLIT_IRQCHIP,
+		KVM_CAP_IMMEDIATE_EXIT,
+		KVM_CAP_SYNC_REGS,
+		KVM_CAP_GET_MSR_FEATURES,
+		KVM_CAP_CHECK_EXTENSION_VM,
+		KVM_CAP_IOEVENTFD_ANY_LENGTH,
 	};
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_LEN(caps); i++)
 		EXPECT_LT(0, dev_ioctl_value(self->fd, KVM_CHECK_EXTENSION,
 					     caps[i]))
-			TH_LOG("capability %u", caps[i]);
+	TH_LOG("capability %u", caps[i]);
 }
 
 TEST_F(system, extensions_counted)
 {
 	int fd = self->fd;
 
-	EXPECT_LT(0, dev_ioctl_value(fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_VCPUS));
-	EXPECT_LE(64, dev_ioctl_value(fd, KVM_CHECK_EXTENSION,
-				      KVM_CAP_MAX_VCPUS));
+	EXPECT_LT(0,
+		  dev_ioctl_value(fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_VCPUS));
+	EXPECT_LE(64,
+		  dev_ioctl_value(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS));
 	EXPECT_LE(64, dev_ioctl_value(fd, KVM_CHECK_EXTENSION,
 				      KVM_CAP_NR_MEMSLOTS));
 	EXPECT_LE(64, dev_ioctl_value(fd, KVM_CHECK_EXTENSION,
@@ -114,7 +138,7 @@ TEST_F(system, extensions_same_for_vm)
 	for (cap = 0; cap < 256; cap++)
 		EXPECT_EQ(!dev_ioctl_value(self->fd, KVM_CHECK_EXTENSION, cap),
 			  !dev_ioctl_value(vm->fd, KVM_CHECK_EXTENSION, cap))
-			TH_LOG("capability %u", cap);
+	TH_LOG("capability %u", cap);
 	vm_free(vm);
 }
 
@@ -129,13 +153,17 @@ TEST_F(system, unknown_ioctls)
 	struct vm *vm = vm_new_bare();
 	int vcpu = MUST(vm->fd, KVM_CREATE_VCPU, 0);
 	static const unsigned long requests[] = {
-		0, ~0ul, _IO(KVMIO, 0xff), _IO('l', 0),
+		0,
+		~0ul,
+		_IO(KVMIO, 0xff),
+		_IO('l', 0),
 		_IOWR(KVMIO, 0xfe, struct kvm_regs),
 	};
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_LEN(requests); i++) {
-		EXPECT_EQ(unknown(false), dev_ioctl(self->fd, requests[i], NULL));
+		EXPECT_EQ(unknown(false),
+			  dev_ioctl(self->fd, requests[i], NULL));
 		EXPECT_EQ(unknown(true), dev_ioctl(vm->fd, requests[i], NULL));
 		EXPECT_GT(0, dev_ioctl(vcpu, requests[i], NULL));
 	}
@@ -160,7 +188,11 @@ TEST_F(system, ioctls_of_other_fds)
 	vm_free(vm);
 }
 
-enum fd_kind { SYSTEM, VM, VCPU };
+enum fd_kind {
+	SYSTEM,
+	VM,
+	VCPU
+};
 
 /* Every ioctl that takes a pointer, and the capability that announces it. */
 static const struct {
@@ -169,7 +201,10 @@ static const struct {
 	unsigned int cap;
 	enum fd_kind kind;
 } pointer_ioctls[] = {
-#define PTR(request, cap, kind) { #request, request, cap, kind }
+#define PTR(request, cap, kind)              \
+	{                                    \
+#request, request, cap, kind \
+	}
 	PTR(KVM_GET_SUPPORTED_CPUID, KVM_CAP_EXT_CPUID, SYSTEM),
 	PTR(KVM_GET_EMULATED_CPUID, KVM_CAP_EXT_EMUL_CPUID, SYSTEM),
 	PTR(KVM_GET_MSR_INDEX_LIST, 0, SYSTEM),
@@ -250,9 +285,10 @@ TEST_F(system, extensions_are_true)
 					  pointer_ioctls[i].cap);
 		ret = dev_ioctl(fds[pointer_ioctls[i].kind],
 				pointer_ioctls[i].request, BAD_POINTER);
-		EXPECT_EQ(offered ? -EFAULT :
-			  unknown(pointer_ioctls[i].kind == VM), ret)
-			TH_LOG("%s", pointer_ioctls[i].name);
+		EXPECT_EQ(offered ? -EFAULT
+				  : unknown(pointer_ioctls[i].kind == VM),
+			  ret)
+		TH_LOG("%s", pointer_ioctls[i].name);
 	}
 	close(fds[VCPU]);
 	vm_free(populated);
@@ -283,7 +319,8 @@ TEST_F(system, cpuid_exact_size)
 	EXPECT_EQ(0, dev_ioctl(self->fd, KVM_GET_SUPPORTED_CPUID, offered));
 	EXPECT_EQ(nent, offered->nent);
 	offered->nent = nent - 1;
-	EXPECT_EQ(-E2BIG, dev_ioctl(self->fd, KVM_GET_SUPPORTED_CPUID, offered));
+	EXPECT_EQ(-E2BIG,
+		  dev_ioctl(self->fd, KVM_GET_SUPPORTED_CPUID, offered));
 	free(offered);
 }
 
@@ -316,9 +353,9 @@ TEST_F(system, cpuid_contents)
 	for (i = 0; i < offered->nent; i++)
 		for (j = 0; j < i; j++)
 			EXPECT_FALSE(offered->entries[i].function ==
-				     offered->entries[j].function &&
+					     offered->entries[j].function &&
 				     offered->entries[i].index ==
-				     offered->entries[j].index);
+					     offered->entries[j].index);
 	free(offered);
 }
 
@@ -346,7 +383,8 @@ static struct kvm_msr_list *msr_list(int fd, unsigned long request)
 TEST_F(system, msr_list_size)
 {
 	static const unsigned long requests[] = {
-		KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST,
+		KVM_GET_MSR_INDEX_LIST,
+		KVM_GET_MSR_FEATURE_INDEX_LIST,
 	};
 	struct kvm_msr_list empty, *list;
 	unsigned int i;
@@ -382,9 +420,9 @@ TEST_F(system, msr_list_contents)
 {
 	struct kvm_msr_list *list = msr_list(self->fd, KVM_GET_MSR_INDEX_LIST);
 	static const u32 wanted[] = {
-		MSR_TSC, MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
-		MSR_PAT, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK,
-		MSR_KERNEL_GS,
+		MSR_TSC,    MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+		MSR_PAT,    MSR_STAR,	     MSR_LSTAR,	       MSR_CSTAR,
+		MSR_SFMASK, MSR_KERNEL_GS,
 	};
 	unsigned int i, j;
 
@@ -410,7 +448,7 @@ TEST_F(system, feature_msrs)
 	for (i = 0; i < list->nmsrs; i++) {
 		msr.entry.index = list->indices[i];
 		EXPECT_EQ(1, dev_ioctl(self->fd, KVM_GET_MSRS, &msr))
-			TH_LOG("MSR %#x", msr.entry.index);
+		TH_LOG("MSR %#x", msr.entry.index);
 	}
 	msr.entry.index = 0xdeadbeef;
 	EXPECT_EQ(0, dev_ioctl(self->fd, KVM_GET_MSRS, &msr));

@@ -34,25 +34,18 @@ static const char *module_path(void)
 	return path ? path : "./labvisor.ko";
 }
 
-FIXTURE(unload) {
-};
+#define NEED_MODULE() do {						\
+	if (!lab_is_labvisor())						\
+		SKIP(return, "Labvisor's module is not loaded");	\
+	if (access(module_path(), R_OK))				\
+		SKIP(return, "there is no %s to load again", module_path()); \
+} while (0)
 
-FIXTURE_SETUP(unload)
-{
-	if (!lab_is_labvisor())
-		SKIP(return, "Labvisor's module is not loaded");
-	if (access(module_path(), R_OK))
-		SKIP(return, "%s could not be loaded again", module_path());
-}
-
-FIXTURE_TEARDOWN(unload)
-{
-}
-
-TEST_F(unload, and_load_again)
+TEST(and_load_again)
 {
 	int i;
 
+	NEED_MODULE();
 	for (i = 0; i < 5; i++) {
 		ASSERT_EQ(0, unload());
 		EXPECT_NE(0, access(lab_device(), F_OK));
@@ -63,12 +56,13 @@ TEST_F(unload, and_load_again)
 }
 
 /* Each of the things that keep it, alone. */
-TEST_F(unload, refused_while_in_use)
+TEST(refused_while_in_use)
 {
 	struct vm *vm;
 	struct vcpu *vcpu;
 	int fd;
 
+	NEED_MODULE();
 	fd = lab_open();
 	EXPECT_EQ(-EWOULDBLOCK, unload()) TH_LOG("the node is open");
 	close(fd);
@@ -90,11 +84,14 @@ TEST_F(unload, refused_while_in_use)
 	ASSERT_EQ(0, load(module_path()));
 }
 
-TEST_F(unload, refused_while_running)
+TEST(refused_while_running)
 {
-	struct vm *vm = vm_new();
-	struct vcpu *vcpu = vcpu_new(vm, 0);
+	struct vcpu *vcpu;
+	struct vm *vm;
 
+	NEED_MODULE();
+	vm = vm_new();
+	vcpu = vcpu_new(vm, 0);
 	VCPU_SNIPPET(vcpu, MODE_REAL, spin_code);
 	vcpu_start_run(vcpu);
 	while (!*(volatile u32 *)(vm->mem + DATA_GPA))
@@ -109,7 +106,7 @@ TEST_F(unload, refused_while_running)
 }
 
 /* A process that was killed in the middle leaves nothing behind. */
-TEST_F(unload, after_kill)
+TEST(after_kill)
 {
 	volatile u32 *count = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -117,6 +114,7 @@ TEST_F(unload, after_kill)
 	struct vm *vm;
 	pid_t pid;
 
+	NEED_MODULE();
 	pid = fork();
 	if (!pid) {
 		vm = vm_new_irqchip();

@@ -46,7 +46,7 @@ typedef unsigned long ulong;
 #define noinline __attribute__((__noinline__))
 #define static_assert _Static_assert
 #define container_of(ptr, type, member) \
-	((type *)((char *)(ptr) - offsetof(type, member)))
+	((type *)((char *)(ptr)-offsetof(type, member)))
 #define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 #define smp_mb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
@@ -57,7 +57,13 @@ typedef unsigned long ulong;
 #define smp_load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define xchg(p, v) __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
 #define array_index_nospec(i, n) (i)
-#define WARN_ON_ONCE(c) ({ bool c_ = !!(c); if (c_) abort(); c_; })
+#define WARN_ON_ONCE(c)          \
+	({                       \
+		bool c_ = !!(c); \
+		if (c_)          \
+			abort(); \
+		c_;              \
+	})
 
 static inline void set_bit(long nr, volatile unsigned long *p)
 {

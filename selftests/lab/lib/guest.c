@@ -53,16 +53,16 @@ void trap_dispatch(struct trap_frame *frame)
 	} else if (trap_handlers[frame->vector]) {
 		trap_handlers[frame->vector](frame);
 	} else {
-		guest_fail(frame->rip, frame->error,
-			   TRAP_LINE + frame->vector);
+		guest_fail(frame->rip, frame->error, TRAP_LINE + frame->vector);
 	}
 }
 
 void guest_fail(u64 want, u64 seen, u32 line)
 {
 	for (;;)
-		asm volatile("outl %0, %1" :: "a"(line), "d"((u16)FAIL_PORT),
-			     "b"(want), "c"(seen) : "memory");
+		asm volatile("outl %0, %1" ::"a"(line), "d"((u16)FAIL_PORT),
+			     "b"(want), "c"(seen)
+			     : "memory");
 }
 
 void guest_done(void)
@@ -84,15 +84,15 @@ asm(".pushsection .rodata\n"
     "	xor %ax, %ax\n"
     "	mov %ax, %ds\n"
     "	lgdtl 0x6000 + (sipi_gdtr - sipi_code)\n"
-    "	mov $0x220, %eax\n"		/* CR4: PAE, OSFXSR */
+    "	mov $0x220, %eax\n" /* CR4: PAE, OSFXSR */
     "	mov %eax, %cr4\n"
     "	mov $0x100000, %eax\n"
     "	mov %eax, %cr3\n"
     "	mov $0xc0000080, %ecx\n"
-    "	mov $0x900, %eax\n"		/* EFER: LME, NX */
+    "	mov $0x900, %eax\n" /* EFER: LME, NX */
     "	xor %edx, %edx\n"
     "	wrmsr\n"
-    "	mov $0x80010033, %eax\n"	/* CR0: PG, WP, NE, ET, MP, PE */
+    "	mov $0x80010033, %eax\n" /* CR0: PG, WP, NE, ET, MP, PE */
     "	mov %eax, %cr0\n"
     "	ljmpl $0x18, $(0x6000 + (sipi_long - sipi_code))\n"
     ".code64\n"

@@ -162,14 +162,19 @@ static void build_page_tables(struct vm *vm)
 }
 
 /* GDT selectors; SYSRET wants the user ones in this order. */
-#define SEL_CODE32	0x08
-#define SEL_DATA	0x10
-#define SEL_CODE64	0x18
-#define SEL_TSS		0x40	/* 16 bytes per vCPU */
+#define SEL_CODE32 0x08
+#define SEL_DATA 0x10
+#define SEL_CODE64 0x18
+#define SEL_TSS 0x40 /* 16 bytes per vCPU */
 
 static const u64 gdt[] = {
-	0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00af9b000000ffff,
-	0x00cff3000000ffff, 0x00affb000000ffff, 0x00009b000000ffff,
+	0,
+	0x00cf9b000000ffff,
+	0x00cf93000000ffff,
+	0x00af9b000000ffff,
+	0x00cff3000000ffff,
+	0x00affb000000ffff,
+	0x00009b000000ffff,
 	0x000093000000ffff,
 };
 
@@ -194,14 +199,14 @@ static void build_descriptors(struct vm *vm)
 		tss = tss_gpa(i);
 		put64(vm, gdt_gpa + SEL_TSS + i * 16,
 		      0x67 | (tss & 0xffffff) << 16 | 0x89ull << 40 |
-		      (tss >> 24 & 0xff) << 56);
+			      (tss >> 24 & 0xff) << 56);
 		put64(vm, tss + 4, stack_top(i));
 	}
 	for (i = 0; i < 256; i++) {
 		stub = (uintptr_t)trap_stubs + i * TRAP_STUB_SIZE;
 		put64(vm, idt_gpa + i * 16,
 		      (stub & 0xffff) | SEL_CODE64 << 16 | 0x8eull << 40 |
-		      (stub >> 16 & 0xffff) << 48);
+			      (stub >> 16 & 0xffff) << 48);
 		put64(vm, idt_gpa + i * 16 + 8, stub >> 32);
 	}
 }
@@ -289,7 +294,7 @@ void vm_free(struct vm *vm)
 
 static void segment(struct kvm_segment *s, u16 selector, u8 type, u8 bits)
 {
-	*s = (struct kvm_segment) {
+	*s = (struct kvm_segment){
 		.selector = selector,
 		.limit = 0xffffffff,
 		.type = type,
@@ -324,7 +329,7 @@ static void long_tables(struct vcpu *vcpu, struct kvm_sregs *s)
 {
 	s->idt.base = TABLES_GPA + 0x9000;
 	s->idt.limit = 0xfff;
-	s->tr = (struct kvm_segment) {
+	s->tr = (struct kvm_segment){
 		.base = tss_gpa(vcpu->id),
 		.limit = 0x67,
 		.selector = SEL_TSS + vcpu->id * 16,

@@ -33,25 +33,25 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
-#define ARRAY_LEN(a)	(sizeof(a) / sizeof((a)[0]))
-#define PAGE_SIZE	4096ul
-#define MIB		(1024ul * 1024)
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define PAGE_SIZE 4096ul
+#define MIB (1024ul * 1024)
 
 /*
  * Guest-physical memory of a VM from vm_new(). Everything below 1 MiB other
  * than these pages, and everything from HEAP_GPA on, is the test's own.
  */
-#define SIPI_GPA	0x6000ul	/* start-up code of application CPUs */
-#define REAL_STACK	0x8000ul	/* top of the stack of 16-bit code */
-#define CODE_GPA	0x8000ul	/* snippets are loaded here */
-#define DATA_GPA	0xa000ul	/* their data */
-#define TABLES_GPA	0x100000ul	/* page tables, GDT, IDT, TSS */
-#define STACKS_GPA	0x200000ul	/* STACK_SIZE for each vCPU */
-#define HEAP_GPA	0x800000ul
-#define VM_MEMORY	(16 * MIB)
-#define MMIO_GPA	0xd0000000ul	/* mapped by the guest, backed by no slot */
-#define STACK_SIZE	0x4000ul
-#define MAX_VCPUS	64
+#define SIPI_GPA 0x6000ul /* start-up code of application CPUs */
+#define REAL_STACK 0x8000ul /* top of the stack of 16-bit code */
+#define CODE_GPA 0x8000ul /* snippets are loaded here */
+#define DATA_GPA 0xa000ul /* their data */
+#define TABLES_GPA 0x100000ul /* page tables, GDT, IDT, TSS */
+#define STACKS_GPA 0x200000ul /* STACK_SIZE for each vCPU */
+#define HEAP_GPA 0x800000ul
+#define VM_MEMORY (16 * MIB)
+#define MMIO_GPA 0xd0000000ul /* mapped by the guest, backed by no slot */
+#define STACK_SIZE 0x4000ul
+#define MAX_VCPUS 64
 
 struct vm {
 	int sys;
@@ -70,11 +70,11 @@ struct vcpu {
 
 /* How a vCPU executes: each mode maps guest-physical memory one to one. */
 enum mode {
-	MODE_REAL,	/* 16 bit */
-	MODE_PROT,	/* 32 bit, paging off */
-	MODE_PSE,	/* 32 bit, 4 MiB pages */
-	MODE_PAE,	/* 32 bit, 2 MiB pages */
-	MODE_LONG,	/* 64 bit, 2 MiB pages */
+	MODE_REAL, /* 16 bit */
+	MODE_PROT, /* 32 bit, paging off */
+	MODE_PSE, /* 32 bit, 4 MiB pages */
+	MODE_PAE, /* 32 bit, 2 MiB pages */
+	MODE_LONG, /* 64 bit, 2 MiB pages */
 	NR_MODES,
 };
 
@@ -87,10 +87,10 @@ extern const char *const mode_names[NR_MODES];
  * The code runs at CODE_GPA, so it must not refer to its own labels by
  * absolute address.
  */
-#define SNIPPET(bits, name, text)					\
-	extern const u8 name[], name##_end[];				\
-	asm(".pushsection .rodata\n\t.code" #bits "\n" #name ":\n\t"	\
-	    text "\n" #name "_end:\n\t.code64\n\t.popsection")
+#define SNIPPET(bits, name, text)                                         \
+	extern const u8 name[], name##_end[];                             \
+	asm(".pushsection .rodata\n\t.code" #bits "\n" #name ":\n\t" text \
+	    "\n" #name "_end:\n\t.code64\n\t.popsection")
 
 #define die(...) lab_die(__FILE__, __LINE__, __VA_ARGS__)
 void lab_die(const char *file, int line, const char *fmt, ...)
@@ -101,8 +101,9 @@ int dev_ioctl(int fd, unsigned long request, void *arg);
 int dev_ioctl_value(int fd, unsigned long request, unsigned long value);
 
 /* An ioctl that has to succeed. */
-#define MUST(fd, request, arg)						\
-	must_ioctl(fd, request, (unsigned long)(arg), #request, __FILE__, __LINE__)
+#define MUST(fd, request, arg)                                            \
+	must_ioctl(fd, request, (unsigned long)(arg), #request, __FILE__, \
+		   __LINE__)
 int must_ioctl(int fd, unsigned long request, unsigned long arg,
 	       const char *name, const char *file, int line);
 
@@ -126,7 +127,7 @@ void vm_share_memory(struct vm *vm);
 void vm_zap(struct vm *vm);
 
 #define GUEST_VAR(vm, var) \
-	(*(volatile typeof(var) *)((vm)->mem + (uintptr_t)&(var)))
+	(*(volatile typeof(var) *)((vm)->mem + (uintptr_t) & (var)))
 
 struct vcpu *vcpu_new(struct vm *vm, unsigned int id);
 void vcpu_free(struct vcpu *vcpu);
@@ -136,7 +137,8 @@ const struct kvm_cpuid_entry2 *find_cpuid(const struct kvm_cpuid2 *cpuid,
 					  u32 function, u32 index);
 
 void vcpu_mode(struct vcpu *vcpu, enum mode mode);
-void vcpu_load(struct vcpu *vcpu, enum mode mode, const u8 *code, const u8 *end);
+void vcpu_load(struct vcpu *vcpu, enum mode mode, const u8 *code,
+	       const u8 *end);
 void vcpu_call(struct vcpu *vcpu, void (*guest)(void));
 #define VCPU_SNIPPET(vcpu, mode, name) vcpu_load(vcpu, mode, name, name##_end)
 

@@ -4,10 +4,8 @@
 #include "guest.h"
 
 const char *const mode_names[NR_MODES] = {
-	[MODE_REAL] = "real",
-	[MODE_PROT] = "protected",
-	[MODE_PSE] = "paged 32-bit",
-	[MODE_PAE] = "PAE",
+	[MODE_REAL] = "real",	     [MODE_PROT] = "protected",
+	[MODE_PSE] = "paged 32-bit", [MODE_PAE] = "PAE",
 	[MODE_LONG] = "long",
 };
 
@@ -217,9 +215,9 @@ const char *vcpu_describe(struct vcpu *vcpu)
 			 run->mmio.is_write ? "write" : "read",
 			 run->mmio.phys_addr, run->mmio.len);
 	else if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
-		snprintf(text + n, sizeof(text) - n, ": suberror %u, %#llx %#llx",
-			 run->internal.suberror, run->internal.data[0],
-			 run->internal.data[1]);
+		snprintf(text + n, sizeof(text) - n,
+			 ": suberror %u, %#llx %#llx", run->internal.suberror,
+			 run->internal.data[0], run->internal.data[1]);
 	else if (run->exit_reason == KVM_EXIT_FAIL_ENTRY)
 		snprintf(text + n, sizeof(text) - n, ": hardware reason %#llx",
 			 run->fail_entry.hardware_entry_failure_reason);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* KVM_IRQFD, KVM_IOEVENTFD and coalesced writes. */
+/* Corners of eventfds and coalesced writes: sharing, bounds, a broken ring. */
 #include <fcntl.h>
 #include <sys/eventfd.h>
 
@@ -103,118 +103,6 @@ static int ioeventfd(struct vm *vm, int fd, u64 addr, u32 len, u32 flags,
 	return dev_ioctl(vm->fd, KVM_IOEVENTFD, &args);
 }
 
-/* irqfd */
-
-static void edge_guest(void)
-{
-	set_up(5, 0);
-	for (;;)
-		guest_sync(hits);
-}
-
-TEST_F(eventfd, irqfd_edge)
-{
-	int fd = new_eventfd();
-
-	vcpu_call(self->vcpu, edge_guest);
-	EXPECT_EQ(0, irqfd(self->vm, fd, 5, 0, 0));
-	EXPECT_EQ(0, vcpu_sync(self->vcpu));
-	signal_fd(fd);
-	EXPECT_EQ(1, vcpu_sync(self->vcpu));
-	EXPECT_EQ(1, vcpu_sync(self->vcpu));
-	signal_fd(fd);
-	EXPECT_EQ(2, vcpu_sync(self->vcpu));
-	EXPECT_EQ(0, irqfd(self->vm, fd, 5, KVM_IRQFD_FLAG_DEASSIGN, 0));
-	signal_fd(fd);
-	EXPECT_EQ(2, vcpu_sync(self->vcpu));
-	/* What was signalled before it is assigned is injected then. */
-	EXPECT_EQ(0, irqfd(self->vm, fd, 5, 0, 0));
-	EXPECT_EQ(3, vcpu_sync(self->vcpu));
-	close(fd);
-}
-
-TEST_F(eventfd, irqfd_closed)
-{
-	int fd = new_eventfd(), i;
-
-	vcpu_call(self->vcpu, edge_guest);
-	for (i = 0; i < 50; i++) {
-		ASSERT_EQ(0, irqfd(self->vm, fd, 5, 0, 0));
-		close(fd);
-		fd = new_eventfd();
-	}
-	EXPECT_EQ(0, irqfd(self->vm, fd, 5, 0, 0));
-	EXPECT_EQ(0, vcpu_sync(self->vcpu));
-	signal_fd(fd);
-	EXPECT_EQ(1, vcpu_sync(self->vcpu));
-	/* Left assigned: it goes with the VM. */
-}
-
-TEST_F(eventfd, irqfd_msi)
-{
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entry[1];
-	} routing = {
-		.head.nr = 1,
-		.entry[0] = {
-			.gsi = 40,
-			.type = KVM_IRQ_ROUTING_MSI,
-			.u.msi = { .address_lo = 0xfee00000, .data = VECTOR },
-		},
-	};
-	int fd = new_eventfd();
-
-	vcpu_call(self->vcpu, edge_guest);
-	EXPECT_EQ(0, irqfd(self->vm, fd, 40, 0, 0));
-	EXPECT_EQ(0, vcpu_sync(self->vcpu));
-	signal_fd(fd);
-	EXPECT_EQ(0, vcpu_sync(self->vcpu));
-	MUST(self->vm->fd, KVM_SET_GSI_ROUTING, &routing);
-	signal_fd(fd);
-	EXPECT_EQ(1, vcpu_sync(self->vcpu));
-	routing.head.nr = 0;
-	MUST(self->vm->fd, KVM_SET_GSI_ROUTING, &routing);
-	signal_fd(fd);
-	EXPECT_EQ(1, vcpu_sync(self->vcpu));
-	close(fd);
-}
-
-static void halt_guest(void)
-{
-	set_up(5, 0);
-	while (hits < 1000)
-		asm volatile(
-			"cli; cmpl $1000, %0; jae 1f; sti; hlt; 1: sti" ::"m"(
-				hits));
-}
-
-static void *signaller(void *arg)
-{
-	int *fd = arg;
-	u64 one = 1;
-
-	/* Each signal may merge with the one before: send until it is done. */
-	while (write(*fd, &one, sizeof(one)) == sizeof(one))
-		;
-	return NULL;
-}
-
-TEST_F(eventfd, irqfd_wakes)
-{
-	int fd = eventfd(0, 0), gone;
-	pthread_t thread;
-
-	vcpu_call(self->vcpu, halt_guest);
-	EXPECT_EQ(0, irqfd(self->vm, fd, 5, 0, 0));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, signaller, &fd));
-	EXPECT_EQ(GUEST_DONE, vcpu_sync(self->vcpu));
-	gone = fd;
-	fd = -1;
-	pthread_join(thread, NULL);
-	close(gone);
-}
-
 static void resample_handler(struct trap_frame *frame)
 {
 	(void)frame;
@@ -231,7 +119,7 @@ static void resample_guest(void)
 		guest_sync(hits);
 }
 
-TEST_F(eventfd, irqfd_resample)
+TEST_F(eventfd, shared_line)
 {
 	int fd = new_eventfd(), again = new_eventfd();
 	int fd2 = new_eventfd(), again2 = new_eventfd();
@@ -263,91 +151,7 @@ TEST_F(eventfd, irqfd_resample)
 	EXPECT_EQ(0, drain(again));
 }
 
-TEST_F(eventfd, irqfd_refusals)
-{
-	struct vm *bare = vm_new_bare();
-	int fd = new_eventfd(), other = open("/dev/null", O_RDWR);
-
-	EXPECT_EQ(-EINVAL, irqfd(bare, fd, 5, 0, 0));
-	vm_free(bare);
-	EXPECT_EQ(-EINVAL, irqfd(self->vm, fd, 5, 4, 0));
-	EXPECT_EQ(-EBADF, irqfd(self->vm, -1, 5, 0, 0));
-	EXPECT_EQ(-EINVAL, irqfd(self->vm, other, 5, 0, 0));
-	EXPECT_EQ(-EBADF, irqfd(self->vm, fd, 5, KVM_IRQFD_FLAG_RESAMPLE, -1));
-	EXPECT_EQ(0, irqfd(self->vm, fd, 5, 0, 0));
-	EXPECT_EQ(-EBUSY, irqfd(self->vm, fd, 5, 0, 0));
-	EXPECT_EQ(-EBUSY, irqfd(self->vm, fd, 6, 0, 0));
-	EXPECT_EQ(0, irqfd(self->vm, fd, 5, KVM_IRQFD_FLAG_DEASSIGN, 0));
-	EXPECT_EQ(0, irqfd(self->vm, fd, 6, 0, 0));
-}
-
-/* ioeventfd */
-
-static void ioeventfd_guest(void)
-{
-	outb(PORT, 1);
-	outb(PORT, 2);
-	outl(PORT, 1);
-	mmio_write32(MMIO_GPA, 0x55);
-	mmio_write32(MMIO_GPA + 4, 0x55);
-	guest_sync(1);
-	outb(PORT, 1);
-}
-
-TEST_F(eventfd, ioeventfd)
-{
-	const u32 pio = KVM_IOEVENTFD_FLAG_PIO;
-	const u32 match = KVM_IOEVENTFD_FLAG_DATAMATCH;
-	int any = new_eventfd(), two = new_eventfd(), mmio = new_eventfd();
-	int len0 = new_eventfd();
-
-	vcpu_call(self->vcpu, ioeventfd_guest);
-	EXPECT_EQ(0, ioeventfd(self->vm, any, PORT, 1, pio | match, 1));
-	EXPECT_EQ(0, ioeventfd(self->vm, two, PORT, 1, pio | match, 2));
-	EXPECT_EQ(0, ioeventfd(self->vm, mmio, MMIO_GPA, 4, match, 0x55));
-	EXPECT_EQ(0, ioeventfd(self->vm, len0, MMIO_GPA + 4, 0, 0, 0));
-
-	ASSERT_EXIT(KVM_EXIT_IO, self->vcpu); /* outl: no such length */
-	EXPECT_EQ(4, self->vcpu->run->io.size);
-	EXPECT_EQ(1, drain(any));
-	EXPECT_EQ(1, drain(two));
-	EXPECT_EQ(1, vcpu_sync(self->vcpu));
-	EXPECT_EQ(1, drain(mmio));
-	EXPECT_EQ(1, drain(len0));
-
-	EXPECT_EQ(0, ioeventfd(self->vm, any, PORT, 1,
-			       pio | match | KVM_IOEVENTFD_FLAG_DEASSIGN, 1));
-	ASSERT_EXIT(KVM_EXIT_IO, self->vcpu);
-	EXPECT_EQ(0, drain(any));
-}
-
-TEST_F(eventfd, ioeventfd_refusals)
-{
-	const u32 match = KVM_IOEVENTFD_FLAG_DATAMATCH;
-	const u32 deassign = KVM_IOEVENTFD_FLAG_DEASSIGN;
-	int fd = new_eventfd(), fd2 = new_eventfd();
-	struct vm *vm = self->vm;
-
-	EXPECT_EQ(-EINVAL, ioeventfd(vm, fd, MMIO_GPA, 3, 0, 0));
-	EXPECT_EQ(-EINVAL, ioeventfd(vm, fd, MMIO_GPA, 16, 0, 0));
-	EXPECT_EQ(-EINVAL, ioeventfd(vm, fd, MMIO_GPA, 0, match, 0));
-	EXPECT_EQ(-EINVAL, ioeventfd(vm, fd, ~0ull, 2, 0, 0));
-	EXPECT_EQ(-EINVAL, ioeventfd(vm, fd, MMIO_GPA, 4, 1u << 20, 0));
-	EXPECT_EQ(-EBADF, ioeventfd(vm, -1, MMIO_GPA, 4, 0, 0));
-	EXPECT_EQ(-ENOENT, ioeventfd(vm, fd, MMIO_GPA, 4, deassign, 0));
-	EXPECT_EQ(0, ioeventfd(vm, fd, MMIO_GPA, 4, match, 7));
-	EXPECT_EQ(-EEXIST, ioeventfd(vm, fd2, MMIO_GPA, 4, match, 7));
-	EXPECT_EQ(-EEXIST, ioeventfd(vm, fd2, MMIO_GPA, 4, 0, 0));
-	EXPECT_EQ(-EEXIST, ioeventfd(vm, fd2, MMIO_GPA, 0, 0, 0));
-	EXPECT_EQ(0, ioeventfd(vm, fd2, MMIO_GPA, 4, match, 8));
-	EXPECT_EQ(0, ioeventfd(vm, fd2, MMIO_GPA, 2, 0, 0));
-	EXPECT_EQ(-ENOENT,
-		  ioeventfd(vm, fd2, MMIO_GPA, 4, match | deassign, 7));
-	EXPECT_EQ(0, ioeventfd(vm, fd, MMIO_GPA, 4, match | deassign, 7));
-	EXPECT_EQ(-ENOENT, ioeventfd(vm, fd, MMIO_GPA, 4, match | deassign, 7));
-}
-
-TEST_F(eventfd, ioeventfd_bounded)
+TEST_F(eventfd, bounded)
 {
 	int fd = new_eventfd(), ret = 0;
 	u32 i;
@@ -374,7 +178,7 @@ static void coalesced_guest(void)
 		mmio_write32(MMIO_GPA, i);
 }
 
-TEST_F(eventfd, coalesced)
+TEST_F(eventfd, broken_ring)
 {
 	struct kvm_coalesced_mmio_zone zone = { .addr = MMIO_GPA, .size = 32 };
 	struct kvm_coalesced_mmio_zone port = { .addr = PORT,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Corners of eventfds and coalesced writes: sharing, bounds, a broken ring. */
-#include <fcntl.h>
 #include <sys/eventfd.h>
 
 #include "guest.h"
@@ -14,28 +13,12 @@
 
 static volatile u32 hits;
 
-static void count(struct trap_frame *frame)
-{
-	(void)frame;
-	hits++;
-	apic_eoi();
-}
-
 static void ioapic_pin(u32 pin, u32 low)
 {
 	mmio_write32(IOAPIC_GPA, 0x11 + 2 * pin);
 	mmio_write32(IOAPIC_GPA + 0x10, 0);
 	mmio_write32(IOAPIC_GPA, 0x10 + 2 * pin);
 	mmio_write32(IOAPIC_GPA + 0x10, low);
-}
-
-static void set_up(u32 pin, u32 low)
-{
-	trap_handlers[VECTOR] = count;
-	apic_enable();
-	apic_write(APIC_LVT0, MASKED);
-	ioapic_pin(pin, low | VECTOR);
-	sti();
 }
 
 FIXTURE(eventfd)
@@ -113,8 +96,11 @@ static void resample_handler(struct trap_frame *frame)
 
 static void resample_guest(void)
 {
-	set_up(9, LEVEL);
 	trap_handlers[VECTOR] = resample_handler;
+	apic_enable();
+	apic_write(APIC_LVT0, MASKED);
+	ioapic_pin(9, LEVEL | VECTOR);
+	sti();
 	for (;;)
 		guest_sync(hits);
 }
@@ -225,6 +211,7 @@ TEST_F(eventfd, broken_ring)
 	/* So does one that user space has broken. */
 	ring->last = 0xffffffff;
 	ASSERT_EXIT(KVM_EXIT_MMIO, self->vcpu);
+	EXPECT_EQ(0xffffffff, ring->last);
 	MUST(self->vm->fd, KVM_UNREGISTER_COALESCED_MMIO, &zone);
 	ring->first = ring->last = 0;
 	ASSERT_EXIT(KVM_EXIT_MMIO, self->vcpu);

@@ -476,9 +476,9 @@ static size_t exchange(Launcher *self, const char *data, size_t size,
 	return got;
 }
 
-TEST_F(launcher, pipe_loses_nothing)
+TEST_F_TIMEOUT(launcher, pipe_loses_nothing, 280)
 {
-	static char data[20000], reply[30000];
+	static char data[8000], reply[12000];
 	size_t i;
 
 	/* Control characters mean nothing when they do not come from keys. */

@@ -344,6 +344,7 @@ static void kicked_ap(void)
 {
 	u32 i;
 
+	apic_enable();
 	for (i = 0; i < 50; i++) {
 		halt_until(2 * i + 1);
 		turn = 2 * i + 2;
@@ -355,6 +356,7 @@ static void kick_guest(void)
 	u64 ret;
 	u32 i;
 
+	apic_enable();
 	for (i = 0; i < 50; i++) {
 		turn = 2 * i + 1;
 		if (cpuid(0, 0).ebx == 0x756e6547)

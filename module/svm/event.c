@@ -4,18 +4,63 @@
  */
 #include "svm.h"
 
+/* The virtual interrupt of the VMCB: of the highest priority, or none. */
+static void svm_set_virq(struct svm_vcpu *s, bool on, u8 vector)
+{
+	struct vmcb_control_area *control = &s->vmcb->control;
+
+	control->int_ctl &= ~V_IRQ_INJECTION_BITS_MASK;
+	if (on)
+		control->int_ctl |= V_IRQ_MASK | V_INTR_PRIO_MASK |
+				    V_IGN_TPR_MASK;
+	control->int_vector = vector;
+	svm_touch(s, SVM_CLEAN_INTR);
+}
+
+/*
+ * An interrupt that the guest can take is given as the virtual interrupt: the
+ * CPU delivers it right after VMRUN, as it would an injected event. QEMU may
+ * deliver an injected interrupt twice (docs/emulators.md).
+ */
+static void svm_inject_irq(struct svm_vcpu *s, u8 vector)
+{
+	svm_intercept(s, INTERCEPT_VINTR, false);
+	svm_set_virq(s, true, vector);
+	s->virq = true;
+}
+
+/* After an exit: the guest may have left before it took the interrupt. */
+void svm_settle_irq(struct svm_vcpu *s, struct lv_event *interrupted)
+{
+	struct vmcb_control_area *control = &s->vmcb->control;
+
+	if (control->int_ctl & V_IRQ_MASK)
+		*interrupted = (struct lv_event){
+			.type = LV_EVENT_IRQ,
+			.vector = control->int_vector,
+		};
+	s->virq = false;
+	svm_set_virq(s, false, 0);
+}
+
 void svm_inject(struct lv_vcpu *v, const struct lv_event *event)
 {
 	static const u32 type[] = {
 		[LV_EVENT_EXCEPTION] = SVM_EVTINJ_TYPE_EXEPT,
 		[LV_EVENT_NMI] = SVM_EVTINJ_TYPE_NMI,
-		[LV_EVENT_IRQ] = SVM_EVTINJ_TYPE_INTR,
 	};
 	struct svm_vcpu *s = to_svm(v);
 	struct vmcb_control_area *control = &s->vmcb->control;
 
-	if (event->type == LV_EVENT_NONE) {
-		control->event_inj = 0;
+	control->event_inj = 0;
+	if (s->virq) {
+		s->virq = false;
+		svm_set_virq(s, false, 0);
+	}
+	if (event->type == LV_EVENT_NONE)
+		return;
+	if (event->type == LV_EVENT_IRQ) {
+		svm_inject_irq(s, event->vector);
 		return;
 	}
 	control->event_inj = event->vector | SVM_EVTINJ_VALID |
@@ -42,21 +87,23 @@ bool svm_nmi_allowed(struct lv_vcpu *v)
 }
 
 /*
- * A virtual interrupt that is always of the highest priority exits through
- * VINTR just before the guest would take it: that is the window.
+ * A virtual interrupt exits through VINTR just before the guest would take it:
+ * that is the window. One that is to be delivered before makes room.
  */
 void svm_irq_window(struct lv_vcpu *v, bool on)
 {
 	struct svm_vcpu *s = to_svm(v);
 	struct vmcb_control_area *control = &s->vmcb->control;
 
+	if (s->virq) {
+		if (!on)
+			return;
+		s->virq = false;
+		control->event_inj = control->int_vector | SVM_EVTINJ_VALID |
+				     SVM_EVTINJ_TYPE_INTR;
+	}
 	svm_intercept(s, INTERCEPT_VINTR, on);
-	control->int_ctl &= ~V_IRQ_INJECTION_BITS_MASK;
-	if (on)
-		control->int_ctl |= V_IRQ_MASK | V_INTR_PRIO_MASK |
-				    V_IGN_TPR_MASK;
-	control->int_vector = 0;
-	svm_touch(s, SVM_CLEAN_INTR);
+	svm_set_virq(s, on, 0);
 }
 
 /*

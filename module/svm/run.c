@@ -45,6 +45,10 @@ static void svm_decode_interrupted(struct vmcb_control_area *control,
 
 	event->type = type[(info & SVM_EXITINTINFO_TYPE_MASK) >> 8];
 	event->vector = info & SVM_EXITINTINFO_VEC_MASK;
+	/* QEMU calls a virtual interrupt an exception. */
+	if (event->type == LV_EVENT_EXCEPTION &&
+	    event->vector >= FIRST_EXTERNAL_VECTOR)
+		event->type = LV_EVENT_IRQ;
 	event->has_error = info & SVM_EXITINTINFO_VALID_ERR;
 	event->error = control->exit_int_info_err;
 }
@@ -255,5 +259,7 @@ void svm_run(struct lv_vcpu *v, struct lv_exit *exit)
 	exit->interrupted.type = LV_EVENT_NONE;
 	if (unlikely(control->exit_int_info & SVM_EXITINTINFO_VALID))
 		svm_decode_interrupted(control, &exit->interrupted);
+	if (s->virq)
+		svm_settle_irq(s, &exit->interrupted);
 	svm_decode(s, exit);
 }

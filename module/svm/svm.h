@@ -37,6 +37,7 @@ enum svm_clean {
  * @cpu: CPU whose caches the VMCB may be in, -1 if none
  * @nmi_masked: an NMI is being handled; IRET is intercepted to see its end
  * @iret_pending: the IRET was seen and ends the NMI once RIP moves
+ * @virq: the virtual interrupt is there to be delivered, not for a window
  * @stepping: TF is borrowed to stop after one instruction for an NMI
  */
 struct svm_vcpu {
@@ -48,6 +49,7 @@ struct svm_vcpu {
 	bool nmi_masked;
 	bool iret_pending;
 	bool stepping;
+	bool virq;
 	u64 stepping_rflags;
 	u64 iret_rip;
 };
@@ -133,6 +135,7 @@ u8 svm_get_shadow(struct lv_vcpu *v);
 void svm_set_shadow(struct lv_vcpu *v, u8 shadow);
 void svm_set_tpr(struct lv_vcpu *v, u8 cr8, u8 threshold);
 u8 svm_get_tpr(struct lv_vcpu *v);
+void svm_settle_irq(struct svm_vcpu *s, struct lv_event *interrupted);
 void svm_iret_seen(struct svm_vcpu *s);
 void svm_iret_done(struct svm_vcpu *s);
 bool svm_step_done(struct svm_vcpu *s);

@@ -78,6 +78,7 @@ void svm_vcpu_reset(struct lv_vcpu *v)
 	s->nmi_masked = false;
 	s->iret_pending = false;
 	s->stepping = false;
+	s->virq = false;
 	svm_set_intercepts(v);
 }
 

@@ -384,9 +384,6 @@ static void storm_guest(void)
 
 TEST(all_to_all)
 {
-	if (lab_is_tcg() && sysconf(_SC_NPROCESSORS_ONLN) > 1)
-		SKIP(return,
-			   "QEMU's TCG injects interrupts twice on SMP hosts");
 	run_smp(4, storm_guest);
 }
 

@@ -34,12 +34,14 @@ static const char *module_path(void)
 	return path ? path : "./labvisor.ko";
 }
 
-#define NEED_MODULE() do {						\
-	if (!lab_is_labvisor())						\
-		SKIP(return, "Labvisor's module is not loaded");	\
-	if (access(module_path(), R_OK))				\
-		SKIP(return, "there is no %s to load again", module_path()); \
-} while (0)
+#define NEED_MODULE()                                                    \
+	do {                                                             \
+		if (!lab_is_labvisor())                                  \
+			SKIP(return, "Labvisor's module is not loaded"); \
+		if (access(module_path(), R_OK))                         \
+			SKIP(return, "there is no %s to load again",     \
+				   module_path());                       \
+	} while (0)
 
 TEST(and_load_again)
 {

@@ -2,6 +2,8 @@
 /*
  * One VMRUN: what is written to the VMCB before, and how the exit is decoded.
  */
+#include <asm/irq_vectors.h>
+
 #include "svm.h"
 
 /* AMD APM vol. 2, Nested Paging: page fault code in EXITINFO1. */

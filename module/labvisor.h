@@ -177,7 +177,7 @@ struct lv_vcpu {
 	u64 pdpte[4]; /* own: of PAE paging, as loaded with CR3 */
 	u64 cr4_allowed; /* own: CR4 bits that CPUID offers */
 	u64 xcr0, xcr0_allowed; /* own */
-	u64 tsc_offset; /* own */
+	u64 tsc_offset, tsc_lost; /* own: see lv_clock_load() */
 	u64 pat, misc_enable, spec_ctrl, tsc_aux; /* own */
 	u64 dr[4], dr6, dr7; /* own */
 	u32 guest_debug; /* own: KVM_GUESTDBG_* */
@@ -561,7 +561,7 @@ int lv_clock_init(struct lv_vm *vm);
 void lv_clock_free(struct lv_vm *vm);
 bool lv_clock_stable(void);
 void lv_clock_load(struct lv_vcpu *v); /* the vCPU came to this CPU */
-u64 lv_vm_tsc_offset(struct lv_vm *vm);
+void lv_reset_tsc(struct lv_vcpu *v);
 void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset);
 void lv_write_tsc(struct lv_vcpu *v, u64 tsc);
 u64 lv_guest_tsc(struct lv_vcpu *v, u64 host_tsc);

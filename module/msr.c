@@ -711,7 +711,7 @@ void lv_msrs_reset(struct lv_vcpu *v, bool init)
 		v->msrs->apic_base |= LV_APIC_BASE_BSP;
 	v->pat = LV_PAT_RESET;
 	v->tsc_aux = 0;
-	lv_set_tsc_offset(v, lv_vm_tsc_offset(v->vm));
+	lv_reset_tsc(v);
 }
 
 /* ---- ioctls ---- */

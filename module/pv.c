@@ -27,16 +27,20 @@
  * struct lv_clock - time of a VM
  * @lock: protects all below; taken with interrupts off
  * @tsc: host TSC at which
- * @ns: the guest's kvmclock was this
+ * @raw: the kernel's monotonic raw clock was this
+ * @ns: and the guest's kvmclock this
  * @tsc_offset: TSC offset of the vCPU that user space set last
+ * @tsc_lost: ticks by which the host's TSC fell back since the VM began
  * @mul: nanoseconds = (TSC ticks << @shift) * @mul >> 32
  * @shift: right if negative
  */
 struct lv_clock {
 	raw_spinlock_t lock;
 	u64 tsc;
+	u64 raw;
 	u64 ns;
 	u64 tsc_offset;
+	u64 tsc_lost;
 	u32 mul;
 	s8 shift;
 };
@@ -71,10 +75,8 @@ static u64 lv_clock_scale(const struct lv_clock *c, u64 ticks)
 static void lv_clock_start(struct lv_clock *c, u64 ns)
 {
 	c->tsc = rdtsc_ordered();
+	c->raw = ktime_get_raw_ns();
 	c->ns = ns;
-	/* Without a stable TSC the kernel's clock keeps the time. */
-	if (!lv_clock_stable())
-		c->ns -= ktime_get_raw_ns();
 }
 
 /* A pair of host TSC and kvmclock that holds on this CPU; the lock is held. */
@@ -82,9 +84,10 @@ static void lv_clock_pair(const struct lv_clock *c, u64 *tsc, u64 *ns)
 {
 	*tsc = c->tsc;
 	*ns = c->ns;
+	/* Without a stable TSC the kernel's clock keeps the time. */
 	if (!lv_clock_stable()) {
 		*tsc = rdtsc_ordered();
-		*ns += ktime_get_raw_ns();
+		*ns += ktime_get_raw_ns() - c->raw;
 	}
 }
 
@@ -178,10 +181,54 @@ void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc)
 	lv_set_tsc_offset(v, tsc - rdtsc());
 }
 
-/** lv_vm_tsc_offset - the offset a new vCPU starts with */
-u64 lv_vm_tsc_offset(struct lv_vm *vm)
+/** lv_reset_tsc - give a new vCPU the TSC of the others */
+void lv_reset_tsc(struct lv_vcpu *v)
 {
-	return vm->clock->tsc_offset;
+	v->tsc_lost = v->vm->clock->tsc_lost;
+	lv_set_tsc_offset(v, v->vm->clock->tsc_offset);
+}
+
+/*
+ * Suspend resets the host's TSC. Let the guest's go on where it was: move our
+ * origin back by as much as the guest's offsets will grow.
+ */
+static void lv_clock_resume(struct lv_vm *vm)
+{
+	struct lv_clock *c = vm->clock;
+	unsigned long flags;
+	u64 tsc, lost;
+
+	raw_spin_lock_irqsave(&c->lock, flags);
+	tsc = rdtsc_ordered();
+	if ((s64)(tsc - c->tsc) < 0) {
+		lost = c->tsc - tsc +
+		       mul_u64_u32_div(ktime_get_raw_ns() - c->raw, vm->tsc_khz,
+				       NSEC_PER_MSEC);
+		c->tsc -= lost;
+		c->tsc_offset += lost;
+		c->tsc_lost += lost;
+	}
+	raw_spin_unlock_irqrestore(&c->lock, flags);
+}
+
+/** lv_clock_load - the vCPU came to this CPU, whose TSC may be another one */
+void lv_clock_load(struct lv_vcpu *v)
+{
+	struct lv_clock *c = v->vm->clock;
+	u64 lost;
+
+	if (!lv_clock_stable()) {
+		if (v->clock.msr)
+			lv_request(v, LV_REQ_CLOCK);
+		return;
+	}
+	if (unlikely((s64)(rdtsc() - READ_ONCE(c->tsc)) < 0))
+		lv_clock_resume(v->vm);
+	lost = READ_ONCE(c->tsc_lost) - v->tsc_lost;
+	if (unlikely(lost)) {
+		v->tsc_lost += lost;
+		lv_set_tsc_offset(v, v->tsc_offset + lost);
+	}
 }
 
 /**
@@ -275,13 +322,6 @@ void lv_serve_clock(struct lv_vcpu *v)
 		info.flags |= PVCLOCK_GUEST_STOPPED;
 	v->clock.armed = false;
 	lv_write_versioned(v, &v->clock, &info, sizeof(info), &info.version);
-}
-
-/** lv_clock_load - the vCPU came to this CPU, whose TSC may be another one */
-void lv_clock_load(struct lv_vcpu *v)
-{
-	if (v->clock.msr && !lv_clock_stable())
-		lv_request(v, LV_REQ_CLOCK);
 }
 
 LV_VCPU_IOCTL(ioctl_kvmclock_ctrl)

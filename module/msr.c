@@ -86,7 +86,7 @@ enum {
  * @last: last index
  * @flags: LV_MSR_*
  * @feature: X86_FEATURE_* that the guest needs; 0 for none
- * @offset: where lv_get_field() and lv_set_field() find the value
+ * @offset: where get_field(), set_field() and get_vcpu_field() find the value
  * @val: value of a constant, or the bits that may be set
  * @get: NULL if reads are refused
  * @set: NULL if writes are refused
@@ -137,6 +137,12 @@ static u64 *lv_field(struct lv_vcpu *v, const struct lv_msr *m, u32 msr)
 LV_GET(field)
 {
 	*val = *lv_field(v, m, msr);
+	return 0;
+}
+
+LV_GET(vcpu_field)
+{
+	*val = *(u64 *)((void *)v + m->offset);
 	return 0;
 }
 
@@ -213,12 +219,6 @@ LV_SET(tsc_deadline)
 {
 	if (v->apic)
 		lv_lapic_set_tsc_deadline(v->apic, val);
-	return 0;
-}
-
-LV_GET(tsc_aux)
-{
-	*val = v->tsc_aux;
 	return 0;
 }
 
@@ -323,12 +323,6 @@ LV_SET(mtrr_var)
 	return set_field(v, m, msr, val, host);
 }
 
-LV_GET(pat)
-{
-	*val = v->pat;
-	return 0;
-}
-
 LV_SET(pat)
 {
 	unsigned int i;
@@ -344,21 +338,9 @@ LV_SET(pat)
 
 /* ---- modes and speculation ---- */
 
-LV_GET(efer)
-{
-	*val = v->efer;
-	return 0;
-}
-
 LV_SET(efer)
 {
 	return lv_set_efer(v, val, host);
-}
-
-LV_GET(misc_enable)
-{
-	*val = v->misc_enable;
-	return 0;
 }
 
 LV_SET(misc_enable)
@@ -473,6 +455,7 @@ LV_SET(pv)
 /* ---- the table ---- */
 
 #define FIELD(f) .offset = offsetof(struct lv_msrs, f), .get = get_field
+#define VCPU(f) .offset = offsetof(struct lv_vcpu, f), .get = get_vcpu_field
 #define CONSTANT(v) .val = (v), .get = get_constant, .set = set_constant
 #define READS(v) .val = (v), .get = get_constant, .set = set_ignored
 #define ONE(msr) .first = (msr), .last = (msr)
@@ -512,7 +495,8 @@ static const struct lv_msr lv_msr_table[] = {
 	{ ONE(MSR_IA32_MCG_STATUS), SAVED, .feature = X86_FEATURE_MCA,
 	  .val = MCG_STATUS_RIPV | MCG_STATUS_EIPV | MCG_STATUS_MCIP,
 	  FIELD(mcg_status), .set = set_field },
-	{ ONE(MSR_IA32_MISC_ENABLE), SAVED, RW(misc_enable) },
+	{ ONE(MSR_IA32_MISC_ENABLE), SAVED, VCPU(misc_enable),
+	  .set = set_misc_enable },
 	{ ONE(MSR_IA32_DEBUGCTLMSR), SAVED, .get = get_constant,
 	  .set = set_debugctl },
 	{ MTRRphysBase_MSR(0), MTRRphysMask_MSR(LV_NR_VAR_MTRRS - 1), SAVED,
@@ -526,7 +510,7 @@ static const struct lv_msr lv_msr_table[] = {
 	{ MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_F8000, SAVED,
 	  .feature = X86_FEATURE_MTRR, .val = ~0ULL, FIELD(mtrr_fixed[3]),
 	  .set = set_mtrr_fixed },
-	{ ONE(MSR_IA32_CR_PAT), SAVED, RW(pat) },
+	{ ONE(MSR_IA32_CR_PAT), SAVED, VCPU(pat), .set = set_pat },
 	{ ONE(MSR_MTRRdefType), SAVED, .feature = X86_FEATURE_MTRR,
 	  .val = LV_MTRR_DEFTYPE_MASK, FIELD(mtrr_deftype),
 	  .set = set_mtrr_deftype },
@@ -537,13 +521,14 @@ static const struct lv_msr lv_msr_table[] = {
 	{ ONE(MSR_KVM_WALL_CLOCK_NEW), RW(pv) },
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), SAVED, RW(pv) },
 	{ MSR_KVM_STEAL_TIME, MSR_KVM_PV_EOI_EN, SAVED, RW(pv) },
-	{ ONE(MSR_EFER), SAVED, RW(efer) },
+	{ ONE(MSR_EFER), SAVED, VCPU(efer), .set = set_efer },
 	{ ONE(MSR_STAR), SAVED, .val = ~0ULL, RW(hw) },
 	{ MSR_LSTAR, MSR_CSTAR, SAVED, .get = get_hw, .set = set_hw_address },
 	{ ONE(MSR_SYSCALL_MASK), SAVED, .val = U32_MAX, RW(hw) },
 	{ MSR_FS_BASE, MSR_KERNEL_GS_BASE, SAVED, .get = get_hw,
 	  .set = set_hw_address },
-	{ ONE(MSR_TSC_AUX), SAVED, .feature = X86_FEATURE_RDTSCP, RW(tsc_aux) },
+	{ ONE(MSR_TSC_AUX), SAVED, .feature = X86_FEATURE_RDTSCP, VCPU(tsc_aux),
+	  .set = set_tsc_aux },
 	{ ONE(MSR_AMD64_SYSCFG), .flags = LV_MSR_AMD, READS(0) },
 	{ ONE(MSR_K7_HWCR), .flags = LV_MSR_SAVED | LV_MSR_AMD,
 	  .val = LV_HWCR_WRITABLE, FIELD(hwcr), .set = set_hwcr },

@@ -23,20 +23,6 @@ hpa_t svm_msrpm_pa;
 static struct page *svm_iopm;
 static struct page *svm_msrpm;
 
-/* MSRs that the CPU switches by itself and whose values cannot harm. */
-static const u32 svm_direct_msrs[] = {
-	MSR_STAR,
-	MSR_LSTAR,
-	MSR_CSTAR,
-	MSR_SYSCALL_MASK,
-	MSR_KERNEL_GS_BASE,
-	MSR_FS_BASE,
-	MSR_GS_BASE,
-	MSR_IA32_SYSENTER_CS,
-	MSR_IA32_SYSENTER_ESP,
-	MSR_IA32_SYSENTER_EIP,
-};
-
 /* AMD APM vol. 2, MSR Intercepts: two bits an MSR, three ranges of 2 KiB. */
 static void svm_msrpm_allow(u8 *map, u32 msr)
 {
@@ -80,8 +66,8 @@ static int svm_alloc_maps(void)
 
 	memset(page_address(svm_iopm), 0xff, PAGE_SIZE << SVM_IOPM_ORDER);
 	memset(page_address(svm_msrpm), 0xff, PAGE_SIZE << SVM_MSRPM_ORDER);
-	for (i = 0; i < ARRAY_SIZE(svm_direct_msrs); i++)
-		svm_msrpm_allow(page_address(svm_msrpm), svm_direct_msrs[i]);
+	for (i = 0; i < lv_nr_hw_msrs; i++)
+		svm_msrpm_allow(page_address(svm_msrpm), lv_hw_msrs[i]);
 	svm_iopm_pa = page_to_phys(svm_iopm);
 	svm_msrpm_pa = page_to_phys(svm_msrpm);
 	return 0;

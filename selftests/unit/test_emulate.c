@@ -8,6 +8,7 @@
 #include "tap.h"
 
 #define ARITH_FLAGS 0x8d5
+#define TF 0x100UL
 #define DF 0x400
 
 /* The emulator's memory: a copy of the child's. */
@@ -763,9 +764,13 @@ static void test_string_io(void)
 	e.regs[LV_RDI]++;
 	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "the rest");
 	is(io.count, 7, "at once");
+	e.rflags |= TF;
+	lv_emul_string_io(&e, &io);
+	is(io.count, 1, "unless single-stepped");
+	e.rflags &= ~TF;
 	e.seg[LV_SEG_ES].limit = NATIVE_DATA + 4096 + 4;
 	lv_emul_string_io(&e, &io);
-	is(io.count, 1, "unless the segment ends before");
+	is(io.count, 1, "or the segment ends before");
 	is(lv_emul_string_done(&e, 7), LV_EMUL_DONE, "all are done");
 	is(e.rip, 0x1003, "RIP advances");
 	is(lv_emul_string_io(&e, &io), LV_EMUL_DONE, "REP with 0");

@@ -274,6 +274,14 @@ static void cr_guest(void)
 	/* LMSW sets PE, but never clears it. */
 	asm volatile("lmsw %w0" ::"r"(cr0 & ~(u64)(X86_CR0_PE | X86_CR0_TS)));
 	GUEST_EQ(cr0, READ_REG(cr0));
+	/* The same with memory; while CR0.CD is set, reading CR0 may exit. */
+	msw = cr0 | X86_CR0_EM;
+	asm volatile("lmsw %0" ::"m"(msw));
+	GUEST_EQ(cr0 | X86_CR0_EM, READ_REG(cr0));
+	WRITE_REG(cr0, cr0 | X86_CR0_CD);
+	asm volatile("smsw %0" : "=m"(msw));
+	GUEST_EQ((u16)cr0, msw);
+	WRITE_REG(cr0, cr0);
 
 #define BAD_CR(n, value) \
 	GUEST_EQ(GP0, GUEST_CATCH("mov %[v], %%cr" #n, [v] "S"((u64)(value))))

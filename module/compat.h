@@ -9,6 +9,8 @@
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
 #include <linux/version.h>
+#include <asm/cpufeature.h>
+#include <asm/nospec-branch.h>
 
 /* 6.8: eventfd_signal() lost its count. */
 static inline void lv_eventfd_signal(struct eventfd_ctx *ctx)
@@ -31,6 +33,18 @@ lv_hrtimer_setup(struct hrtimer *timer,
 #else
 	hrtimer_init(timer, clock, mode);
 	timer->function = fn;
+#endif
+}
+
+/*
+ * VMSCAPE: kernels that know of it flush the branch predictor before a thread
+ * that ran a guest returns to user space, if it says that it did.
+ */
+static inline void lv_guest_ran(void)
+{
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
 #endif
 }
 

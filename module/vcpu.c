@@ -271,6 +271,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
 	v->atomic = false;
+	lv_guest_ran();
 	if (breakpoints || hw_breakpoint_active())
 		hw_breakpoint_restore();
 	/* Serve the host interrupt while its time still counts as the guest's. */

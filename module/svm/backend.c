@@ -183,6 +183,11 @@ static void svm_load(struct lv_vcpu *v, int cpu)
 	struct svm_vcpu *s = to_svm(v);
 
 	asm volatile("vmsave %0" ::"a"(c->host_area_pa) : "memory");
+	/* One guest must not steer another by what it taught the predictor. */
+	if (c->last_vmcb != s->vmcb_pa) {
+		c->last_vmcb = s->vmcb_pa;
+		indirect_branch_prediction_barrier();
+	}
 	if (s->cpu != cpu) {
 		s->cpu = cpu;
 		s->asid_generation = 0;

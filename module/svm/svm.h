@@ -60,6 +60,7 @@ struct svm_vcpu {
  * @hsave: where VMRUN saves the rest (VM_HSAVE_PA)
  * @generation: current ASID generation
  * @next_asid: next free ASID of it
+ * @last_vmcb: VMCB of the vCPU that was loaded here last, 0 if it is gone
  */
 struct svm_cpu {
 	struct page *host_area;
@@ -67,6 +68,7 @@ struct svm_cpu {
 	struct page *hsave;
 	u64 generation;
 	u32 next_asid;
+	hpa_t last_vmcb;
 	u64 tsc_aux;
 };
 

@@ -51,7 +51,13 @@ int svm_vcpu_init(struct lv_vcpu *v)
 
 void svm_vcpu_free(struct lv_vcpu *v)
 {
-	free_page((unsigned long)to_svm(v)->vmcb);
+	struct svm_vcpu *s = to_svm(v);
+	int cpu;
+
+	/* Another vCPU may get the page: no CPU may take it for this one. */
+	for_each_possible_cpu(cpu)
+		cmpxchg(per_cpu_ptr(&svm_cpu.last_vmcb, cpu), s->vmcb_pa, 0);
+	free_page((unsigned long)s->vmcb);
 }
 
 /* Everything that INIT sets and that common code does not set itself. */

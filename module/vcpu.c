@@ -231,24 +231,27 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 	return out;
 }
 
-static void lv_load_debugregs(struct lv_vcpu *v)
-{
-	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
-								: v->dr;
-
-	set_debugreg(0, 7);
-	set_debugreg(dr[0], 0);
-	set_debugreg(dr[1], 1);
-	set_debugreg(dr[2], 2);
-	set_debugreg(dr[3], 3);
-}
-
 static bool lv_uses_breakpoints(struct lv_vcpu *v)
 {
 	u64 dr7 = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr7
 							  : v->dr7;
 
 	return unlikely(dr7 & LV_DR7_ENABLED);
+}
+
+/** lv_load_debugregs - DR0 to DR3 of a guest that uses them; interrupts off */
+void lv_load_debugregs(struct lv_vcpu *v)
+{
+	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
+								: v->dr;
+
+	if (!lv_uses_breakpoints(v))
+		return;
+	set_debugreg(0, 7);
+	set_debugreg(dr[0], 0);
+	set_debugreg(dr[1], 1);
+	set_debugreg(dr[2], 2);
+	set_debugreg(dr[3], 3);
 }
 
 /* One stay in the guest: from here on nothing sleeps. */
@@ -259,9 +262,8 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 
 	preempt_disable();
 	lv_fpu_load(v);
-	if (breakpoints)
-		lv_load_debugregs(v);
 	local_irq_disable();
+	lv_load_debugregs(v);
 	v->atomic = true;
 	v->new_stay = true;
 	vtime_account_guest_enter();
@@ -273,7 +275,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
 	v->atomic = false;
 	lv_guest_ran();
-	if (breakpoints || hw_breakpoint_active())
+	if (breakpoints || lv_uses_breakpoints(v) || hw_breakpoint_active())
 		hw_breakpoint_restore();
 	/* Serve the host interrupt while its time still counts as the guest's. */
 	local_irq_enable();

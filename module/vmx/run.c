@@ -28,9 +28,11 @@
 /* Mark exits that are instructions, whose length the CPU tells. */
 #define INSN(reason) ((reason) | 0x80)
 
-/* Exits that carry nothing but their name, or nothing but a length. */
+/*
+ * Exits that carry nothing but their name, or nothing but a length. 0, which is
+ * LV_EXIT_HOST, stands for the others.
+ */
 static const u8 vmx_simple_exits[] = {
-	[EXIT_REASON_EXTERNAL_INTERRUPT] = LV_EXIT_HOST,
 	[EXIT_REASON_TRIPLE_FAULT] = LV_EXIT_SHUTDOWN,
 	[EXIT_REASON_INTERRUPT_WINDOW] = LV_EXIT_IRQ_WINDOW,
 	[EXIT_REASON_CPUID] = INSN(LV_EXIT_CPUID),
@@ -171,7 +173,8 @@ static void vmx_decode(struct lv_vcpu *v, struct lv_exit *exit, u32 code)
 
 	if (code < 64 && BIT_ULL(code) & VMX_MAY_INTERRUPT_DELIVERY)
 		vmx_decode_interrupted(&exit->interrupted);
-	if (simple || code == EXIT_REASON_EXTERNAL_INTERRUPT) {
+	if (simple || code == EXIT_REASON_EXTERNAL_INTERRUPT ||
+	    code == EXIT_REASON_PREEMPTION_TIMER) {
 		exit->reason = simple & 0x7f;
 		if (simple & 0x80)
 			exit->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);

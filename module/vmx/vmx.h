@@ -110,6 +110,7 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @ept_flags: memory type, walk length and A/D enable of an EPT pointer
  * @invept: INVEPT type to use
  * @invvpid: INVVPID type to use, 0 without VPIDs
+ * @max_stay: preemption timer ticks until a guest has to leave
  * @tpr_shadow: CR8 is virtualised
  */
 struct vmx_caps {
@@ -121,6 +122,7 @@ struct vmx_caps {
 	u32 exit;
 	u32 entry;
 	u32 ept_flags;
+	u32 max_stay;
 	u8 invept;
 	u8 invvpid;
 	bool tpr_shadow;

@@ -30,6 +30,9 @@ test:			## all tests, or T="program program.case"; KERNELS=, CPUS=
 	@selftests/run.sh $(addprefix --kernel ,$(KERNELS)) \
 		$(addprefix --smp ,$(CPUS)) -- $(T)
 
+bench:			## cost of exits and calls, KVM and Labvisor; LAB=svm
+	@lab/bench $(addprefix --lab ,$(LAB)) --doc docs/performance.md
+
 lint:			## clang-format, sparse, warnings, kernel-doc, shellcheck
 	@lab/setup test
 	@lab/lint
@@ -43,4 +46,4 @@ help:			## this list
 	@echo 'make run takes GUEST=stock|fast, SMP=2, CMD="command in the guest", ACCEL=kvm.'
 	@echo 'make test takes T=, KERNELS="stock debug", CPUS="1 2".'
 
-.PHONY: all module launcher run test lint clean help
+.PHONY: all module launcher run test bench lint clean help

@@ -386,6 +386,7 @@ static const struct {
 	{ KVM_SET_GUEST_DEBUG, lv_ioctl_set_guest_debug },
 	{ KVM_TRANSLATE, lv_ioctl_translate },
 	{ KVM_NMI, lv_ioctl_nmi },
+	{ KVM_TPR_ACCESS_REPORTING, lv_ioctl_tpr_access_reporting },
 	{ KVM_SET_SIGNAL_MASK, lv_ioctl_set_signal_mask, LV_RAW },
 	{ KVM_GET_TSC_KHZ, lv_ioctl_get_tsc_khz },
 	{ KVM_SET_TSC_KHZ, lv_ioctl_set_tsc_khz },

@@ -67,6 +67,7 @@ enum lv_outcome {
  * @LV_REQ_STEAL: write the steal-time page
  * @LV_REQ_PV_EOI: find out if the guest ended its interrupt
  * @LV_REQ_EOI_EXIT: tell user space about an EOI (split irqchip)
+ * @LV_REQ_TPR: tell user space about an access to the TPR
  * @LV_REQ_STEP: user space steps the guest, and a step is over
  * @LV_REQ_SHUTDOWN: triple fault
  * @LV_REQ_DEAD: the VM cannot run any more: KVM_RUN returns -EIO
@@ -80,6 +81,7 @@ enum lv_request {
 	LV_REQ_STEAL,
 	LV_REQ_PV_EOI,
 	LV_REQ_EOI_EXIT,
+	LV_REQ_TPR,
 	LV_REQ_STEP,
 	LV_REQ_SHUTDOWN,
 	LV_REQ_DEAD,
@@ -195,6 +197,9 @@ struct lv_vcpu {
 	unsigned long apic_events; /* atomic: bit per enum lv_lapic_event */
 	u8 sipi_vector; /* atomic */
 	u8 eoi_vector; /* own: for KVM_EXIT_IOAPIC_EOI */
+	bool report_tpr; /* own: KVM_TPR_ACCESS_REPORTING */
+	bool tpr_written; /* own: for KVM_EXIT_TPR_ACCESS */
+	u64 tpr_rip; /* own: the same */
 
 	struct lv_io *io; /* once; port and memory access in progress, io.c */
 	struct lv_msrs *msrs; /* once; MTRRs and other rare MSRs, msr.c */
@@ -496,6 +501,7 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val);
 int lv_complete_io(struct lv_vcpu *v);
 bool lv_io_in_progress(const struct lv_vcpu *v);
+u64 lv_io_rip(const struct lv_vcpu *v);
 
 /* ---- CPUID and MSRs (cpuid.c, msr.c) ---- */
 
@@ -658,6 +664,7 @@ LV_VCPU_IOCTL(ioctl_set_guest_debug);
 LV_VCPU_IOCTL(ioctl_translate);
 LV_VCPU_IOCTL(ioctl_interrupt);
 LV_VCPU_IOCTL(ioctl_nmi);
+LV_VCPU_IOCTL(ioctl_tpr_access_reporting);
 LV_VCPU_IOCTL(ioctl_set_signal_mask);
 LV_VCPU_IOCTL(ioctl_get_tsc_khz);
 LV_VCPU_IOCTL(ioctl_set_tsc_khz);

@@ -338,6 +338,16 @@ LV_VCPU_IOCTL(ioctl_nmi)
 	return 0;
 }
 
+LV_VCPU_IOCTL(ioctl_tpr_access_reporting)
+{
+	const struct kvm_tpr_access_ctl *ctl = data;
+
+	if (ctl->flags)
+		return -EINVAL;
+	v->report_tpr = ctl->enabled;
+	return 0;
+}
+
 /* ---- multiprocessing state ---- */
 
 LV_VCPU_IOCTL(ioctl_get_mp_state)

@@ -336,6 +336,11 @@ static int lv_serve_requests(struct lv_vcpu *v)
 		v->run->eoi.vector = v->eoi_vector;
 		return lv_exit_to_user(v, KVM_EXIT_IOAPIC_EOI);
 	}
+	if (test_and_clear_bit(LV_REQ_TPR, &v->requests)) {
+		v->run->tpr_access.rip = v->tpr_rip;
+		v->run->tpr_access.is_write = v->tpr_written;
+		return lv_exit_to_user(v, KVM_EXIT_TPR_ACCESS);
+	}
 	return LV_RESUME;
 }
 

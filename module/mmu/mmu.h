@@ -40,14 +40,12 @@ struct lv_slot {
 
 /**
  * struct lv_slots - one version of a VM's slots, constant once published
- * @rcu: to free it
  * @generation: number of the version
  * @hint: index of the slot found last (atomic)
  * @nr: number of slots
  * @slot: sorted by @gfn, without overlaps, followed by an empty one
  */
 struct lv_slots {
-	struct rcu_head rcu;
 	u64 generation;
 	unsigned int hint;
 	unsigned int nr;

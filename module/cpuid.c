@@ -482,9 +482,8 @@ static void lv_cpuid_index(struct lv_vcpu *v)
 	v->cpuid_first[4 * LV_CPUID_SLOTS] = 0;
 }
 
-/**
+/*
  * lv_cpuid_changed - derive everything else from the vCPU's CPUID
- * @v: the vCPU
  *
  * Also for a vCPU that has none yet.
  */

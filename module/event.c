@@ -81,9 +81,8 @@ void lv_queue_page_fault(struct lv_vcpu *v, u32 error, gva_t cr2)
 		    });
 }
 
-/**
+/*
  * lv_queue_debug - raise #DB
- * @v: the vCPU
  * @dr6_bits: conditions to report, as DR6 bits of positive polarity
  */
 void lv_queue_debug(struct lv_vcpu *v, u64 dr6_bits)
@@ -140,9 +139,8 @@ void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 	}
 }
 
-/**
+/*
  * lv_settle_events - after an exit: what was injected is in the guest
- * @v: the vCPU
  * @exit: the exit, which may have cut the delivery short
  */
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -320,13 +318,11 @@ static void lv_update_tpr(struct lv_vcpu *v)
 	lv_call(set_tpr)(v, v->cr8, threshold);
 }
 
-/**
+/*
  * lv_inject_events - choose the event for the next entry
- * @v: the vCPU
  *
  * Also opens the windows for those that have to wait. What was chosen earlier
  * but not entered with is chosen anew.
- *
  * Context: the vCPU's thread, interrupts off, before an entry.
  */
 void lv_inject_events(struct lv_vcpu *v)

@@ -20,10 +20,8 @@ int lv_exit_to_user(struct lv_vcpu *v, u32 kvm_exit_reason)
 	return LV_TO_USER;
 }
 
-/**
+/*
  * lv_internal_error - end KVM_RUN because the guest did what is not handled
- * @v: the vCPU
- * @suberror: KVM_INTERNAL_ERROR_*
  * @exit: the exit, whose facts user space gets
  */
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
@@ -92,11 +90,8 @@ static int lv_decode_bytes(struct lv_vcpu *v, struct lv_insn *insn,
 	return err == -ENODATA ? -EFAULT : err;
 }
 
-/**
+/*
  * lv_decode_at_rip - decode the instruction at the guest's RIP
- * @v: the vCPU
- * @insn: the result
- *
  * Return: 0; -EAGAIN if it is not resident and the vCPU is atomic; -EFAULT if
  * the guest unmapped it meanwhile; -EINVAL if it is no instruction.
  */
@@ -165,9 +160,8 @@ int lv_serve_step(struct lv_vcpu *v)
 	return lv_exit_debug(v, &step);
 }
 
-/**
+/*
  * lv_skip_insn - advance RIP over the instruction that exited
- * @v: the vCPU
  * @exit: the exit; its insn_len is set for every exit that can be skipped
  */
 void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)

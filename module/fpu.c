@@ -167,10 +167,8 @@ u64 lv_xcr0(struct lv_vcpu *v)
 					     : v->xcr0;
 }
 
-/**
+/*
  * lv_fpu_load - put the guest's FPU state into the registers
- * @v: the vCPU
- *
  * Context: preemption is off until lv_fpu_put().
  */
 void lv_fpu_load(struct lv_vcpu *v)

@@ -68,14 +68,10 @@ static bool canonical(const struct lv_walk *w, gva_t gva)
 	return w->levels < 4 || (s64)(gva << unused) >> unused == (s64)gva;
 }
 
-/**
- * lv_gva_to_gpa() - translate a guest linear address for an access at its CPL
+/*
+ * lv_gva_to_gpa - translate a guest linear address for an access at its CPL
  * @v: the vCPU, loaded; the caller holds vm->mem.srcu
- * @gva: the address
  * @access: LV_ACCESS bits; 0 to translate without checks of permissions
- * @gpa: the result
- * @fault: the exception to inject, if any
- *
  * Return: 0; 1: the guest faults, see @fault; -EAGAIN: v->atomic, and a page
  * table is not resident; -EFAULT: a page table is outside of memory.
  */
@@ -135,10 +131,9 @@ static void remember_page(struct lv_vcpu *v, gva_t gva, gpa_t gpa)
 	v->insn.hva = lv_slot_hva(slot, gpa >> PAGE_SHIFT);
 }
 
-/**
- * lv_insn_is() - does the instruction at RIP begin with these bytes?
+/*
+ * lv_insn_is - does the instruction at RIP begin with these bytes?
  * @v: the vCPU, loaded; the caller holds vm->mem.srcu
- * @bytes: the bytes
  * @len: how many, at most 4
  *
  * A cheap question that may be answered by "no" or "do not know" alike: it
@@ -165,12 +160,10 @@ bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len)
 	return !err && !((seen ^ want) & GENMASK(8 * len - 1, 0));
 }
 
-/**
- * lv_fetch_insn() - read the bytes at CS:RIP
+/*
+ * lv_fetch_insn - read the bytes at CS:RIP
  * @v: the vCPU, loaded; the caller holds vm->mem.srcu
- * @buf: where to
  * @max: how many, at most 15
- *
  * Return: number of bytes, at least 1. It is less than @max if the next page
  * cannot be read, with v->atomic maybe only because it is not resident.
  * -EAGAIN: v->atomic, and nothing is resident; -EFAULT: nothing can be read.

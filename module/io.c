@@ -505,11 +505,8 @@ static void lv_pose_as_mov(struct lv_vcpu *v, const struct lv_insn *insn,
 	io->nr_reads = 0;
 }
 
-/**
+/*
  * lv_load_operand - read 16 bits from an instruction's memory operand
- * @v: the vCPU
- * @insn: the instruction at RIP
- * @val: what is there
  * @out: if this fails, what the exit handler shall return
  */
 bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
@@ -529,10 +526,8 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 	return false;
 }
 
-/**
+/*
  * lv_store_operand - complete an instruction that only stores 16 bits
- * @v: the vCPU
- * @insn: the instruction at RIP
  * @val: what to store in its memory operand
  */
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val)
@@ -558,10 +553,8 @@ static bool lv_has_one_operand(const struct lv_insn *insn)
 	}
 }
 
-/**
+/*
  * lv_handle_mmio - a nested fault outside of memory: emulate the instruction
- * @v: the vCPU
- * @exit: the fault
  */
 int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
 {
@@ -788,9 +781,8 @@ static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
 			     : lv_port_outs(v, exit->io.port);
 }
 
-/**
+/*
  * lv_handle_pio - IN, OUT, INS, OUTS
- * @v: the vCPU
  * @exit: the exit; the CPU has checked the guest's right to the port
  */
 int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -801,10 +793,8 @@ int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 	return exit->io.in ? lv_port_in(v, exit) : lv_port_out(v, exit);
 }
 
-/**
+/*
  * lv_complete_io - continue what the last KVM_RUN left to user space
- * @v: the vCPU
- *
  * Return: as an exit handler; LV_TO_USER if user space is needed again.
  */
 int lv_complete_io(struct lv_vcpu *v)

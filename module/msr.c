@@ -576,13 +576,8 @@ static bool lv_msr_listed(const struct lv_msr *m, u8 flag)
 
 /* ---- access ---- */
 
-/**
+/*
  * lv_msr_get - read an MSR
- * @v: the vCPU
- * @msr: index
- * @val: the value
- * @host: by ioctl
- *
  * Return: 0, -EINVAL: #GP, or LV_SLEEPABLE.
  */
 int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host)

@@ -113,12 +113,9 @@ void lv_kick(struct lv_vcpu *v)
 	put_cpu();
 }
 
-/**
+/*
  * lv_request_all - ask all vCPUs of a VM for something
- * @vm: the VM
- * @req: enum lv_request
  * @wait: return only after no vCPU runs guest code without having served it
- *
  * Context: interrupts on if @wait, any context otherwise.
  */
 void lv_request_all(struct lv_vm *vm, enum lv_request req, bool wait)
@@ -336,10 +333,8 @@ static int lv_serve_requests(struct lv_vcpu *v)
 	return LV_RESUME;
 }
 
-/**
+/*
  * lv_vcpu_runnable - has a halted vCPU a reason to run?
- * @v: the vCPU
- *
  * Context: the vCPU's thread, may be about to sleep.
  */
 bool lv_vcpu_runnable(struct lv_vcpu *v)
@@ -479,10 +474,8 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 	return lv_run_loop(v);
 }
 
-/**
+/*
  * lv_vcpu_run - KVM_RUN
- * @v: the vCPU
- *
  * Context: the vCPU's mutex is held, the vCPU is loaded.
  * Return: 0 with vcpu->run->exit_reason set, or a negative errno.
  */

@@ -135,10 +135,8 @@ void lv_vm_put(struct lv_vm *vm)
 	lv_hardware_put();
 }
 
-/**
+/*
  * lv_vm_kill - stop a VM for good after an error of the host
- * @vm: the VM
- * @why: what happened, for the log
  *
  * Every KVM_RUN, running or to come, returns -EIO.
  */

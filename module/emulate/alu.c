@@ -55,9 +55,8 @@ static u64 unpack_flags(u64 flags, u16 ax)
 	       (ax & 1 ? FLAG_OF : 0);
 }
 
-/**
+/*
  * lv_alu - execute an arithmetic, logical, shift or bit operation
- * @alu: operands, in and out
  * @op: LV_OP_ADD to LV_OP_IMUL, without the exchanges other than XADD
  */
 void lv_alu(struct lv_alu *alu, enum lv_op op)

@@ -58,15 +58,13 @@ LV_VM_IOCTL(ioctl_create_irqchip)
 	return ret;
 }
 
-/**
+/*
  * lv_split_irqchip - KVM_CAP_SPLIT_IRQCHIP: local APICs in the kernel, PIC
  * and I/O APIC in user space
  * @vm: the VM, locked
- * @pins: pins of the I/O APIC
  *
  * Every vector that was sent as level triggered is reported on its EOI, so
  * the routes need not be searched for the first @pins GSIs.
- *
  * Return: 0, -EINVAL, -EEXIST or -ENOMEM.
  */
 int lv_split_irqchip(struct lv_vm *vm, u32 pins)

@@ -9,10 +9,8 @@
 #define X2APIC_CLUSTER_SIZE 16
 #define DFR_FLAT 0xf
 
-/**
+/*
  * lv_apic_bus_add - plug a local APIC in at its ID
- * @bus: the VM's APIC bus
- * @apic: local APIC
  *
  * Callers serialise; senders may run at the same time.
  */
@@ -128,12 +126,9 @@ static int send_lowest(struct targets all)
 	return LV_LINE_IGNORED;
 }
 
-/**
+/*
  * lv_apic_bus_send - deliver a message
- * @bus: the VM's APIC bus
- * @msg: message
  * @from: the sender if it is a local APIC, else NULL
- *
  * Return: negative if no APIC took it, 0 if it merged with one that was
  * pending already, else the number of APICs that got it.
  */

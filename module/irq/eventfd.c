@@ -174,10 +174,7 @@ static void reap(struct work_struct *work)
 	remove(container_of(work, struct lv_irqchip, irqfd_reap), NULL, 0);
 }
 
-/**
- * lv_irqfd_init - for a new irqchip
- * @chip: the irqchip
- */
+/** lv_irqfd_init - for a new irqchip */
 void lv_irqfd_init(struct lv_irqchip *chip)
 {
 	mutex_init(&chip->irqfd_lock);

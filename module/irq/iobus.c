@@ -234,12 +234,9 @@ static int add_eventfd(struct lv_iobus *bus, const struct bus_entry *new)
 	return change_table(bus, &bus->eventfds, e - t->entry, new);
 }
 
-/**
+/*
  * lv_iobus_add_eventfd - have a guest write signal an eventfd
- * @bus: the VM's bus
- * @args: which write
  * @eventfd: taken over on success
- *
  * Return: 0, -EEXIST, -ENOSPC or -ENOMEM.
  */
 int lv_iobus_add_eventfd(struct lv_iobus *bus, const struct kvm_ioeventfd *args,
@@ -274,12 +271,8 @@ static int remove_eventfd(struct lv_iobus *bus, const struct bus_entry *gone)
 	return -ENOENT;
 }
 
-/**
+/*
  * lv_iobus_remove_eventfd - undo lv_iobus_add_eventfd()
- * @bus: the VM's bus
- * @args: which write
- * @eventfd: which eventfd
- *
  * Return: 0, -ENOENT or -ENOMEM.
  */
 int lv_iobus_remove_eventfd(struct lv_iobus *bus,
@@ -393,14 +386,8 @@ LV_VM_IOCTL(ioctl_unregister_coalesced)
 
 /* ---- the bus ---- */
 
-/**
+/*
  * lv_iobus_read - guest read from an in-kernel device
- * @v: the vCPU, by its own thread
- * @space: ports or memory
- * @addr: port or guest physical address
- * @len: 1 to 8 bytes
- * @data: filled in
- *
  * Return: 0, or -EOPNOTSUPP if there is no such device.
  */
 int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
@@ -409,14 +396,8 @@ int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 	return chip_access(v, space, addr, len, data, false) ? 0 : -EOPNOTSUPP;
 }
 
-/**
+/*
  * lv_iobus_write - guest write to an in-kernel device
- * @v: the vCPU, by its own thread
- * @space: ports or memory
- * @addr: port or guest physical address
- * @len: 1 to 8 bytes
- * @data: what is written
- *
  * Return: 0, or -EOPNOTSUPP if there is no such device.
  */
 int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
@@ -432,10 +413,8 @@ int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 	return -EOPNOTSUPP;
 }
 
-/**
+/*
  * lv_iobus_init - create the bus of a new VM
- * @vm: the VM
- *
  * Return: 0 or -ENOMEM.
  */
 int lv_iobus_init(struct lv_vm *vm)
@@ -461,10 +440,7 @@ int lv_iobus_init(struct lv_vm *vm)
 	return 0;
 }
 
-/**
- * lv_iobus_free - free the bus of a VM that nobody runs any more
- * @vm: the VM
- */
+/** lv_iobus_free - free the bus of a VM that nobody runs any more */
 void lv_iobus_free(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = vm->iobus;

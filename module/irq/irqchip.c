@@ -138,13 +138,8 @@ static const struct lv_route *find_route(struct lv_irqchip *chip, u32 gsi)
 	return lv_routing_find(rcu_dereference(chip->routing), gsi);
 }
 
-/**
+/*
  * lv_irqchip_drive - drive the pins of a GSI, under chip->lock and RCU
- * @chip: the VM's irqchip
- * @gsi: global system interrupt
- * @source: who drives
- * @level: to which level
- *
  * Return: as documented at LV_LINE_IGNORED.
  */
 int lv_irqchip_drive(struct lv_irqchip *chip, u32 gsi,
@@ -157,13 +152,9 @@ int lv_irqchip_drive(struct lv_irqchip *chip, u32 gsi,
 	return drive_pins(chip, route, source, level);
 }
 
-/**
+/*
  * lv_irqchip_set_gsi - drive a GSI, wherever it is routed to
- * @chip: the VM's irqchip
- * @gsi: global system interrupt
- * @source: who drives
  * @level: to which level; going high sends an MSI
- *
  * Return: as documented at LV_LINE_IGNORED.
  */
 int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
@@ -323,10 +314,9 @@ static enum hrtimer_restart pit_timer_fn(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
-/**
+/*
  * lv_irqchip_create_pit - add the PIT
  * @chip: an in-kernel irqchip without one
- * @speaker: with the speaker port
  *
  * vm->lock is held.
  */
@@ -367,13 +357,8 @@ void lv_irqchip_update_watch(struct lv_irqchip *chip)
 
 /* ---- guest access ---- */
 
-/**
+/*
  * lv_irqchip_pio - access one byte-wide port of PIC, PIT or speaker
- * @chip: the VM's irqchip
- * @port: I/O port
- * @val: byte to write, or byte read
- * @write: direction
- *
  * Return: whether there is such a port.
  */
 bool lv_irqchip_pio(struct lv_irqchip *chip, u16 port, u8 *val, bool write)
@@ -401,13 +386,8 @@ bool lv_irqchip_pio(struct lv_irqchip *chip, u16 port, u8 *val, bool write)
 	return true;
 }
 
-/**
+/*
  * lv_irqchip_mmio - access a register of the I/O APIC
- * @chip: the VM's irqchip
- * @gpa: guest physical address
- * @val: value to write, or value read
- * @write: direction
- *
  * Return: whether the I/O APIC is at that address.
  */
 bool lv_irqchip_mmio(struct lv_irqchip *chip, gpa_t gpa, u32 *val, bool write)
@@ -427,13 +407,8 @@ bool lv_irqchip_mmio(struct lv_irqchip *chip, gpa_t gpa, u32 *val, bool write)
 	return true;
 }
 
-/**
+/*
  * lv_vcpu_apic_mmio - access a register of the vCPU's local APIC
- * @v: the vCPU
- * @gpa: guest physical address
- * @val: value to write, or value read
- * @write: direction
- *
  * Return: whether the local APIC is at that address.
  */
 bool lv_vcpu_apic_mmio(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
@@ -455,10 +430,7 @@ bool lv_vcpu_apic_mmio(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
 
 /* ---- vCPUs ---- */
 
-/**
- * lv_irqchip_has_irq - can lv_irqchip_ack() give a vector?
- * @v: the vCPU
- */
+/** lv_irqchip_has_irq - can lv_irqchip_ack() give a vector? */
 bool lv_irqchip_has_irq(struct lv_vcpu *v)
 {
 	struct lv_lapic *apic = v->apic;
@@ -470,10 +442,8 @@ bool lv_irqchip_has_irq(struct lv_vcpu *v)
 		lv_lapic_accepts_pic(apic));
 }
 
-/**
+/*
  * lv_irqchip_ack - interrupt acknowledge cycle of a vCPU
- * @v: the vCPU, by its own thread
- *
  * Return: the vector to inject, or -1 if there is none.
  */
 int lv_irqchip_ack(struct lv_vcpu *v)
@@ -494,12 +464,10 @@ int lv_irqchip_ack(struct lv_vcpu *v)
 	return vector;
 }
 
-/**
+/*
  * lv_vcpu_apic_create - give a new vCPU its local APIC
- * @v: the vCPU
  *
  * Does nothing without in-kernel local APICs.
- *
  * Return: 0 or -ENOMEM, -EINVAL.
  */
 int lv_vcpu_apic_create(struct lv_vcpu *v)
@@ -548,12 +516,10 @@ void lv_vcpu_apic_free(struct lv_vcpu *v)
 
 /* ---- life cycle ---- */
 
-/**
+/*
  * lv_irqchip_create - allocate the interrupt controllers of a VM
- * @vm: the VM
  * @in_kernel: PIC and I/O APIC, too, with default routes; else local APICs
  *	only, and no routes
- *
  * Return: the irqchip, or NULL.
  */
 struct lv_irqchip *lv_irqchip_create(struct lv_vm *vm, bool in_kernel)

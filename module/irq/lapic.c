@@ -115,10 +115,8 @@ static u8 ppr(const struct lv_lapic *apic)
 	return (tpr & 0xf0) >= in_service ? tpr : in_service;
 }
 
-/**
+/*
  * lv_lapic_deliverable - highest pending vector above the processor priority
- * @apic: local APIC
- *
  * Return: the vector, or -1 if there is none. Call lv_lapic_pending() instead.
  */
 int lv_lapic_deliverable(struct lv_lapic *apic)
@@ -146,11 +144,7 @@ static int set_irr(struct lv_lapic *apic, u8 vector, bool level)
 	return 1;
 }
 
-/**
- * lv_lapic_ack - the CPU takes @vector: move it from IRR to ISR
- * @apic: local APIC
- * @vector: what lv_lapic_pending() returned
- */
+/** lv_lapic_ack - the CPU takes @vector: move it from IRR to ISR */
 void lv_lapic_ack(struct lv_lapic *apic, u8 vector)
 {
 	/*
@@ -175,10 +169,7 @@ static void priority_lowered(struct lv_lapic *apic)
 		lv_lapic_notify(apic);
 }
 
-/**
- * lv_lapic_eoi - end of the highest interrupt in service
- * @apic: local APIC
- */
+/** lv_lapic_eoi - end of the highest interrupt in service */
 void lv_lapic_eoi(struct lv_lapic *apic)
 {
 	int vector = apic->isr_highest;
@@ -194,9 +185,8 @@ void lv_lapic_eoi(struct lv_lapic *apic)
 	priority_lowered(apic);
 }
 
-/**
+/*
  * lv_lapic_set_tpr - write the task priority register
- * @apic: local APIC
  * @tpr: all 8 bits; CR8 is the upper 4
  */
 void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
@@ -208,10 +198,8 @@ void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
 		priority_lowered(apic);
 }
 
-/**
+/*
  * lv_lapic_tpr_threshold - the task priority class that holds a vector back
- * @apic: local APIC
- *
  * Return: the class below which the guest's CR8 must fall for the highest
  * pending vector, or 0 if the task priority does not hold it back.
  */
@@ -253,11 +241,8 @@ static void raise_lvt(struct lv_lapic *apic, enum lv_lapic_reg reg)
 		accept_vector(apic, lvt & LVT_VECTOR, false);
 }
 
-/**
+/*
  * lv_lapic_accept - take a message that was found to be for this APIC
- * @apic: local APIC
- * @msg: message
- *
  * Return: as lv_apic_bus_send(), for one target.
  */
 int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg)
@@ -317,9 +302,8 @@ static void write_icr(struct lv_lapic *apic, u32 icr, u32 dest)
 	send_ipi(apic, icr, dest);
 }
 
-/**
+/*
  * lv_lapic_accepts_pic - does the PIC's INTR pin reach this vCPU?
- * @apic: local APIC
  *
  * It does through LINT0 in ExtINT mode, or past an APIC that is off.
  */
@@ -371,10 +355,7 @@ static void timer_start(struct lv_lapic *apic, s64 ns)
 	lv_lapic_timer_arm(apic, apic->expiry);
 }
 
-/**
- * lv_lapic_timer_expired - the armed deadline has come; called on any CPU
- * @apic: local APIC
- */
+/** lv_lapic_timer_expired - the armed deadline has come; called on any CPU */
 void lv_lapic_timer_expired(struct lv_lapic *apic)
 {
 	u64 now, period;
@@ -438,9 +419,8 @@ static void write_timer_div(struct lv_lapic *apic, u32 div)
 	timer_start_count(apic, left);
 }
 
-/**
+/*
  * lv_lapic_set_tsc_deadline - write IA32_TSC_DEADLINE
- * @apic: local APIC
  * @tsc: guest TSC value of the deadline, 0 for none
  *
  * Reading it is reading @tsc_deadline: it is 0 in the other timer modes.
@@ -562,11 +542,7 @@ static bool find_reg(u32 *reg, u64 regs)
 	return true;
 }
 
-/**
- * lv_lapic_mmio_read - read the register at @offset of the APIC page
- * @apic: local APIC
- * @offset: offset in the page
- */
+/** lv_lapic_mmio_read - read the register at @offset of the APIC page */
 u32 lv_lapic_mmio_read(struct lv_lapic *apic, u32 offset)
 {
 	u32 reg = offset >> 4;
@@ -577,12 +553,7 @@ u32 lv_lapic_mmio_read(struct lv_lapic *apic, u32 offset)
 	return 0;
 }
 
-/**
- * lv_lapic_mmio_write - write the register at @offset of the APIC page
- * @apic: local APIC
- * @offset: offset in the page
- * @val: value to write
- */
+/** lv_lapic_mmio_write - write the register at @offset of the APIC page */
 void lv_lapic_mmio_write(struct lv_lapic *apic, u32 offset, u32 val)
 {
 	u32 reg = offset >> 4;
@@ -593,12 +564,8 @@ void lv_lapic_mmio_write(struct lv_lapic *apic, u32 offset, u32 val)
 		report_error(apic, ESR_ILLEGAL_REGISTER);
 }
 
-/**
+/*
  * lv_lapic_rdmsr - read an x2APIC MSR, 0x800 to 0x8ff
- * @apic: local APIC
- * @msr: MSR index
- * @val: filled in
- *
  * Return: 0, or -EINVAL for a general protection fault.
  */
 int lv_lapic_rdmsr(struct lv_lapic *apic, u32 msr, u64 *val)
@@ -613,12 +580,8 @@ int lv_lapic_rdmsr(struct lv_lapic *apic, u32 msr, u64 *val)
 	return 0;
 }
 
-/**
+/*
  * lv_lapic_wrmsr - write an x2APIC MSR, 0x800 to 0x8ff
- * @apic: local APIC
- * @msr: MSR index
- * @val: value to write
- *
  * Return: 0, or -EINVAL for a general protection fault.
  */
 int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val)
@@ -645,10 +608,7 @@ int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val)
 
 /* ---- life cycle and state ---- */
 
-/**
- * lv_lapic_reset - what INIT does: all but ID and base
- * @apic: local APIC
- */
+/** lv_lapic_reset - what INIT does: all but ID and base */
 void lv_lapic_reset(struct lv_lapic *apic)
 {
 	unsigned int reg;
@@ -671,12 +631,8 @@ void lv_lapic_reset(struct lv_lapic *apic)
 		apic->regs[LAPIC_LVT_LINT0] = LV_DELIVER_EXTINT << 8;
 }
 
-/**
+/*
  * lv_lapic_init - power up; the caller then plugs it in by lv_apic_bus_add()
- * @apic: local APIC
- * @bus: the VM's APIC bus
- * @id: APIC ID
- * @bsp: it is the boot processor's
  */
 void lv_lapic_init(struct lv_lapic *apic, struct lv_apic_bus *bus, u32 id,
 		   bool bsp)
@@ -688,15 +644,12 @@ void lv_lapic_init(struct lv_lapic *apic, struct lv_apic_bus *bus, u32 id,
 	lv_lapic_reset(apic);
 }
 
-/**
+/*
  * lv_lapic_set_base - write IA32_APIC_BASE
- * @apic: local APIC
- * @base: value to write
  * @host: user space restores state, in any order: all valid modes may follow
  *	each other and no register is reset
  *
  * The caller has checked the physical address width.
- *
  * Return: 0, or -EINVAL for a general protection fault.
  */
 int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host)
@@ -720,10 +673,8 @@ int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host)
 	return 0;
 }
 
-/**
+/*
  * lv_lapic_get_state - KVM_GET_LAPIC
- * @apic: local APIC
- * @state: KVM's state
  *
  * The ID is in xAPIC format in both modes, as KVM gives it by default.
  */
@@ -774,11 +725,8 @@ static void set_state_reg(struct lv_lapic *apic, unsigned int reg, u32 val)
 	}
 }
 
-/**
+/*
  * lv_lapic_set_state - KVM_SET_LAPIC
- * @apic: local APIC
- * @state: KVM's state
- *
  * Return: 0, or -EINVAL if the ID is not this vCPU's.
  */
 int lv_lapic_set_state(struct lv_lapic *apic,

@@ -63,12 +63,7 @@ static int get_chunk(struct lv_vm *vm, const struct lv_slot *slot,
 	return copy_to_user(to + BIT_WORD(first), bits, bytes) ? -EFAULT : 0;
 }
 
-/**
- * lv_ioctl_get_dirty_log() - read a slot's log, and clear it if not "manual"
- * @vm: the VM
- * @data: struct kvm_dirty_log
- * @arg: unused
- */
+/** lv_ioctl_get_dirty_log - read a slot's log, and clear it if not "manual" */
 long lv_ioctl_get_dirty_log(struct lv_vm *vm, void *data, unsigned long arg)
 {
 	const struct kvm_dirty_log *log = data;
@@ -106,12 +101,7 @@ static int clear_pages(struct lv_vm *vm, const struct lv_slot *slot,
 	return 0;
 }
 
-/**
- * lv_ioctl_clear_dirty_log() - clear pages that user space names
- * @vm: the VM
- * @data: struct kvm_clear_dirty_log
- * @arg: unused
- */
+/** lv_ioctl_clear_dirty_log - clear pages that user space names */
 long lv_ioctl_clear_dirty_log(struct lv_vm *vm, void *data, unsigned long arg)
 {
 	const struct kvm_clear_dirty_log *log = data;

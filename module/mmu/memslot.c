@@ -234,12 +234,7 @@ static int slot_set(struct lv_vm *vm, const struct lv_slot *old,
 	return ret;
 }
 
-/**
- * lv_ioctl_set_user_memory_region() - create, change, move or delete a slot
- * @vm: the VM
- * @data: struct kvm_userspace_memory_region
- * @arg: unused
- */
+/** lv_ioctl_set_user_memory_region - create, change, move or delete a slot */
 long lv_ioctl_set_user_memory_region(struct lv_vm *vm, void *data,
 				     unsigned long arg)
 {

@@ -94,14 +94,10 @@ static int set_leaf(u64 *entry, int level, u64 leaf)
 	return 0;
 }
 
-/**
- * lv_tdp_map() - install a leaf, or add its permissions to one that is there
+/*
+ * lv_tdp_map - install a leaf, or add its permissions to one that is there
  * @vm: the VM, whose mmu.lock is held for reading
  * @cache: where new tables come from
- * @gfn: guest frame
- * @level: level of the leaf
- * @leaf: the entry
- *
  * Return: 0; -ENOMEM: fill the cache first; -EEXIST: zap first what is mapped
  * there with another page size.
  */
@@ -215,14 +211,12 @@ static void change_finish(struct lv_vm *vm, struct change *c)
 	free_tables(&vm->mmu, c);
 }
 
-/**
- * lv_tdp_change() - take mappings or permissions away, and flush the TLBs
+/*
+ * lv_tdp_change - take mappings or permissions away, and flush the TLBs
  * @vm: the VM, whose mmu.lock is held for writing
  * @op: LV_TDP_ZAP or LV_TDP_PROTECT
- * @start: first guest frame
  * @end: end of the range; large mappings that it cuts go as a whole
  * @may_yield: drop the lock and sleep if others wait
- *
  * Return: true if there was something to change.
  */
 bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
@@ -248,12 +242,10 @@ bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 	return changed;
 }
 
-/**
- * lv_tdp_protect() - make single pages read-only, and flush the TLBs once
+/*
+ * lv_tdp_protect - make single pages read-only, and flush the TLBs once
  * @vm: the VM, whose mmu.lock is held for writing
  * @base: guest frame of the first bit
- * @bits: which pages
- * @nr: number of bits
  */
 void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 		    unsigned int nr)
@@ -274,11 +266,9 @@ void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 	change_finish(vm, &c);
 }
 
-/**
- * lv_tdp_young() - was guest memory accessed since the last time?
+/*
+ * lv_tdp_young - was guest memory accessed since the last time?
  * @vm: the VM, whose mmu.lock is held
- * @start: first guest frame
- * @end: end of the range
  * @clear: forget it; only if there are accessed bits
  *
  * The TLBs are not flushed, as the host does not for its own page tables on

@@ -185,16 +185,13 @@ static gpa_t leaf_address(const struct lv_walk *w, const struct path *path,
 	return gpa | (gva & offset);
 }
 
-/**
- * lv_walk() - translate a guest virtual address
- * @w: how the guest has set up paging
+/*
+ * lv_walk - translate a guest virtual address
  * @gva: the address; canonical, in long mode
  * @access: LV_PF_WRITE, LV_PF_USER, LV_PF_FETCH
- * @gpa: where the result goes
  *
  * Sets accessed and dirty bits as the access itself would. Permissions depend
  * on @w->smap, which is for data accesses by the supervisor.
- *
  * Return: 0; LV_WALK_FAULT: the guest gets a page fault with @w->error; or
  * what a hook failed with.
  */

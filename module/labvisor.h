@@ -40,49 +40,32 @@
 #define LV_DR7_GD BIT(13)
 #define LV_DR7_RESET BIT(10)
 
-/**
+/*
  * enum lv_outcome - what the run loop does after an exit was handled
- * @LV_RESUME: enter the guest again
- * @LV_SLEEPABLE: handle the same exit again with interrupts and preemption
- *	on; nothing was changed yet
- * @LV_BLOCK: the vCPU halted: wait until it is runnable
- * @LV_TO_USER: vcpu->run is filled in, return 0 to user space
  *
  * A handler may also return a negative errno, which KVM_RUN then returns.
  */
 enum lv_outcome {
-	LV_RESUME,
+	LV_RESUME, /* enter the guest again */
+	/* handle it again with interrupts on; nothing was changed yet */
 	LV_SLEEPABLE,
-	LV_BLOCK,
-	LV_TO_USER,
+	LV_BLOCK, /* the vCPU halted: wait until it is runnable */
+	LV_TO_USER, /* vcpu->run is filled in, return 0 to user space */
 };
 
-/**
- * enum lv_request - what others ask of a vCPU; bits of vcpu->requests
- * @LV_REQ_EVENT: look at pending events again before the next entry
- * @LV_REQ_TLB_FLUSH: drop cached translations
- * @LV_REQ_ROOT: the nested page table's root changed
- * @LV_REQ_APIC: INIT or SIPI arrived
- * @LV_REQ_CLOCK: write the kvmclock page
- * @LV_REQ_STEAL: write the steal-time page
- * @LV_REQ_PV_EOI: find out if the guest ended its interrupt
- * @LV_REQ_EOI_EXIT: tell user space about an EOI (split irqchip)
- * @LV_REQ_STEP: user space steps the guest, and a step is over
- * @LV_REQ_SHUTDOWN: triple fault
- * @LV_REQ_DEAD: the VM cannot run any more: KVM_RUN returns -EIO
- */
+/* enum lv_request - what others ask of a vCPU; bits of vcpu->requests */
 enum lv_request {
-	LV_REQ_EVENT,
-	LV_REQ_TLB_FLUSH,
-	LV_REQ_ROOT,
-	LV_REQ_APIC,
-	LV_REQ_CLOCK,
-	LV_REQ_STEAL,
-	LV_REQ_PV_EOI,
-	LV_REQ_EOI_EXIT,
-	LV_REQ_STEP,
-	LV_REQ_SHUTDOWN,
-	LV_REQ_DEAD,
+	LV_REQ_EVENT, /* look at pending events again before the next entry */
+	LV_REQ_TLB_FLUSH, /* drop cached translations */
+	LV_REQ_ROOT, /* the nested page table's root changed */
+	LV_REQ_APIC, /* INIT or SIPI arrived */
+	LV_REQ_CLOCK, /* write the kvmclock page */
+	LV_REQ_STEAL, /* write the steal-time page */
+	LV_REQ_PV_EOI, /* find out if the guest ended its interrupt */
+	LV_REQ_EOI_EXIT, /* tell user space about an EOI (split irqchip) */
+	LV_REQ_STEP, /* user space steps the guest, and a step is over */
+	LV_REQ_SHUTDOWN, /* triple fault */
+	LV_REQ_DEAD, /* the VM cannot run any more: KVM_RUN returns -EIO */
 };
 
 /* Requests that the innermost loop serves with interrupts off. */
@@ -94,14 +77,10 @@ enum lv_vcpu_mode {
 	LV_IN_GUEST
 };
 
-/*
- * struct lv_exception - the exception on its way into the guest
- * @pending: raised, side effects (CR2, DR6) not yet applied
- * @injected: handed to the hardware, or cut short by an exit
- */
+/* struct lv_exception - the exception on its way into the guest */
 struct lv_exception {
-	bool pending;
-	bool injected;
+	bool pending; /* raised, side effects (CR2, DR6) not yet applied */
+	bool injected; /* handed to the hardware, or cut short by an exit */
 	bool has_error;
 	bool has_payload;
 	u8 vector;
@@ -109,18 +88,12 @@ struct lv_exception {
 	u64 payload;
 };
 
-/**
- * struct lv_shared_page - a guest page that the host writes
- * @msr: the MSR that enabled it, 0 if it is off
- * @gpa: where it is
- * @version: sequence count of kvmclock and steal time, odd while writing
- * @armed: PV EOI: the guest may end its interrupt by writing here;
- *	kvmclock: tell the guest once that it was stopped
- */
+/* struct lv_shared_page - a guest page that the host writes */
 struct lv_shared_page {
-	u64 msr;
-	gpa_t gpa;
-	u32 version;
+	u64 msr; /* the MSR that enabled it, 0 if it is off */
+	gpa_t gpa; /* where it is */
+	u32 version; /* of kvmclock and steal time, odd while writing */
+	/* the guest may write its EOI here, or is to be told it was stopped */
 	bool armed;
 };
 
@@ -231,13 +204,10 @@ enum lv_irqchip_mode {
 	LV_IRQCHIP_KERNEL
 };
 
-/*
- * struct lv_vm - one virtual machine
- * @users: file descriptors (VM, vCPUs, devices) that keep it alive
- */
+/* struct lv_vm - one virtual machine */
 struct lv_vm {
 	struct mm_struct *mm; /* once; grabbed, not pinned */
-	refcount_t users;
+	refcount_t users; /* file descriptors that keep it alive */
 	struct mutex lock; /* VM-wide ioctls; taken before a vCPU's mutex */
 	bool dead; /* atomic */
 

@@ -23,26 +23,16 @@
 #define LV_TSC_TOLERANCE_PPM 250
 #define LV_PV_ENABLED BIT_ULL(0)
 
-/**
- * struct lv_clock - time of a VM
- * @lock: protects all below; taken with interrupts off
- * @tsc: host TSC at which
- * @raw: the kernel's monotonic raw clock was this
- * @ns: and the guest's kvmclock this
- * @tsc_offset: TSC offset of the vCPU that user space set last
- * @tsc_lost: ticks by which the host's TSC fell back since the VM began
- * @mul: nanoseconds = (TSC ticks << @shift) * @mul >> 32
- * @shift: right if negative
- */
+/* struct lv_clock - time of a VM */
 struct lv_clock {
-	raw_spinlock_t lock;
-	u64 tsc;
-	u64 raw;
-	u64 ns;
-	u64 tsc_offset;
-	u64 tsc_lost;
-	u32 mul;
-	s8 shift;
+	raw_spinlock_t lock; /* protects all below; taken with interrupts off */
+	u64 tsc; /* host TSC at which */
+	u64 raw; /* the kernel's monotonic raw clock was this */
+	u64 ns; /* and the guest's kvmclock this */
+	u64 tsc_offset; /* TSC offset of the vCPU that user space set last */
+	u64 tsc_lost; /* ticks by which the host's TSC fell back */
+	u32 mul; /* nanoseconds = (TSC ticks << @shift) * @mul >> 32 */
+	s8 shift; /* right if negative */
 };
 
 /** lv_clock_stable - do the TSCs of all host CPUs agree, for all time? */

@@ -20,28 +20,18 @@
 
 #define MAX_IRQFDS LV_MAX_GSIS
 
-/**
- * struct irqfd - one eventfd that injects
- * @chip: where (once)
- * @gsi: what (once)
- * @eventfd: signalled by the device (once)
- * @resample: signalled when the guest ends the interrupt, or NULL (once)
- * @node: in chip->irqfds
- * @dead: in a list of those to free (irqfd_lock)
- * @wait: called when @eventfd is signalled
- * @poll: how @wait came to the eventfd's wait queue
- * @closed: @eventfd was closed for good (atomic)
- */
+/* struct irqfd - one eventfd that injects */
 struct irqfd {
-	struct lv_irqchip *chip;
-	u32 gsi;
-	struct eventfd_ctx *eventfd;
+	struct lv_irqchip *chip; /* where (once) */
+	u32 gsi; /* what (once) */
+	struct eventfd_ctx *eventfd; /* signalled by the device (once) */
+	/* signalled when the guest ends the interrupt, or NULL (once) */
 	struct eventfd_ctx *resample;
-	struct list_head node;
-	struct list_head dead;
-	wait_queue_entry_t wait;
-	poll_table poll;
-	bool closed;
+	struct list_head node; /* in chip->irqfds */
+	struct list_head dead; /* in a list of those to free (irqfd_lock) */
+	wait_queue_entry_t wait; /* called when @eventfd is signalled */
+	poll_table poll; /* how @wait came to the eventfd's wait queue */
+	bool closed; /* @eventfd was closed for good (atomic) */
 };
 
 static void inject(const struct irqfd *irqfd)

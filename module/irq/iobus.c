@@ -15,22 +15,14 @@
 #define MAX_ZONES 100
 #define RING_SIZE KVM_COALESCED_MMIO_MAX
 
-/**
- * struct bus_entry - an eventfd that a write signals, or a coalesced zone
- * @addr: address of the write, or of the zone
- * @len: length of the write, 0 for any, or size of the zone
- * @datamatch: value written, if @match
- * @space: enum lv_space
- * @match: only writes of @datamatch
- * @eventfd: what to signal
- */
+/* struct bus_entry - an eventfd that a write signals, or a coalesced zone */
 struct bus_entry {
-	u64 addr;
-	u64 len;
-	u64 datamatch;
-	u8 space;
-	bool match;
-	struct eventfd_ctx *eventfd;
+	u64 addr; /* address of the write, or of the zone */
+	u64 len; /* length of the write, 0 for any, or size of the zone */
+	u64 datamatch; /* value written, if @match */
+	u8 space; /* enum lv_space */
+	bool match; /* only writes of @datamatch */
+	struct eventfd_ctx *eventfd; /* what to signal */
 };
 
 /* Immutable once published. */
@@ -40,20 +32,15 @@ struct bus_table {
 	struct bus_entry entry[];
 };
 
-/**
- * struct lv_iobus - the in-kernel bus of a VM
- * @lock: serialises changes of the tables
- * @eventfds: sorted by space and address (lock, read under RCU)
- * @zones: writes into them are queued for user space (lock, read under RCU)
- * @ring_lock: protects our end of @ring
- * @ring: coalesced writes, shared with user space, which owns the other end
- *	and may write anything anywhere in it
- */
+/* struct lv_iobus - the in-kernel bus of a VM */
 struct lv_iobus {
-	struct mutex lock;
+	struct mutex lock; /* serialises changes of the tables */
+	/* sorted by space and address (lock, read under RCU) */
 	struct bus_table __rcu *eventfds;
+	/* writes into them are queued for user space (lock, read under RCU) */
 	struct bus_table __rcu *zones;
-	spinlock_t ring_lock;
+	spinlock_t ring_lock; /* protects our end of @ring */
+	/* shared with user space, which may write anything anywhere in it */
 	struct kvm_coalesced_mmio_ring *ring;
 };
 

@@ -13,16 +13,11 @@
 #include "../compat.h"
 #include "irqchip.h"
 
-/**
- * struct lv_vcpu_apic - a local APIC and what it needs of the kernel
- * @lapic: the state machine
- * @vcpu: whose it is (once)
- * @timer: calls lv_lapic_timer_expired()
- */
+/* struct lv_vcpu_apic - a local APIC and what it needs of the kernel */
 struct lv_vcpu_apic {
-	struct lv_lapic lapic;
-	struct lv_vcpu *vcpu;
-	struct hrtimer timer;
+	struct lv_lapic lapic; /* the state machine */
+	struct lv_vcpu *vcpu; /* whose it is (once) */
+	struct hrtimer timer; /* calls lv_lapic_timer_expired() */
 };
 
 static struct lv_vcpu_apic *to_vcpu_apic(struct lv_lapic *apic)

@@ -20,51 +20,33 @@ struct lv_vm;
 
 #define LV_PIT_GSI 0
 
-/**
- * struct lv_irqchip - the interrupt controllers of a VM, but local APICs
- * @vm: whose (once)
- * @in_kernel: PIC and I/O APIC are here; false: split irqchip (once)
- * @has_pit: the PIT was created (vm->lock, then constant)
- * @has_speaker: the speaker port was asked for with it (vm->lock, ditto)
- * @bus: the local APICs
- * @lock: protects @ioapic, @pic and @pit; taken in hard interrupts
- * @ioapic: see irq.h (lock)
- * @pic: see irq.h (lock)
- * @pit: see irq.h (lock)
- * @pit_timer: calls lv_pit_timer_expired()
- * @routing: GSI routes (written under vm->lock, read under RCU)
- * @irqfd_lock: serialises changes of @irqfds
- * @irqfds: event file descriptors that inject (irqfd_lock, read under RCU)
- * @nr_irqfds: length of @irqfds (irqfd_lock)
- * @irqfd_reap: frees those whose eventfd was closed
- */
+/* struct lv_irqchip - the interrupt controllers of a VM, but local APICs */
 struct lv_irqchip {
-	struct lv_vm *vm;
-	bool in_kernel;
-	bool has_pit;
-	bool has_speaker;
-	struct lv_apic_bus bus;
+	struct lv_vm *vm; /* whose (once) */
+	bool in_kernel; /* with PIC and I/O APIC; false: split irqchip (once) */
+	bool has_pit; /* the PIT was created (vm->lock, then constant) */
+	bool has_speaker; /* and with it the speaker port (ditto) */
+	struct lv_apic_bus bus; /* the local APICs */
 
+	/* protects the next three; taken in hard interrupts */
 	raw_spinlock_t lock;
-	struct lv_ioapic ioapic;
-	struct lv_pic pic;
-	struct lv_pit pit;
-	struct hrtimer pit_timer;
+	struct lv_ioapic ioapic; /* see irq.h (lock) */
+	struct lv_pic pic; /* see irq.h (lock) */
+	struct lv_pit pit; /* see irq.h (lock) */
+	struct hrtimer pit_timer; /* calls lv_pit_timer_expired() */
 
-	struct lv_routing __rcu *routing;
+	struct lv_routing __rcu *routing; /* vm->lock, read under RCU */
 
-	struct mutex irqfd_lock;
+	struct mutex irqfd_lock; /* serialises changes of @irqfds */
+	/* those that inject (irqfd_lock, read under RCU) */
 	struct list_head irqfds;
-	unsigned int nr_irqfds;
-	struct work_struct irqfd_reap;
+	unsigned int nr_irqfds; /* length of @irqfds (irqfd_lock) */
+	struct work_struct irqfd_reap; /* frees those that were closed */
 };
 
-/**
- * struct lv_ended - pins whose interrupts the guest has ended
- * @pins: a bit per pin, indexed by KVM_IRQCHIP_*
- */
+/* struct lv_ended - pins whose interrupts the guest has ended */
 struct lv_ended {
-	u32 pins[KVM_NR_IRQCHIPS];
+	u32 pins[KVM_NR_IRQCHIPS]; /* a bit per pin, indexed by KVM_IRQCHIP_* */
 };
 
 /* irqchip.c */

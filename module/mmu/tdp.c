@@ -125,22 +125,14 @@ int lv_tdp_map(struct lv_vm *vm, struct lv_mmu_cache *cache, gfn_t gfn,
 	}
 }
 
-/**
- * struct change - a pass over the entries of a range
- * @op: what to do
- * @start: first guest frame
- * @end: end of the range
- * @freed: tables that were cut off
- * @flush: something was removed
- * @young: something had been accessed
- */
+/* struct change - a pass over the entries of a range */
 struct change {
-	enum lv_tdp_op op;
-	gfn_t start;
-	gfn_t end;
-	struct list_head freed;
-	bool flush;
-	bool young;
+	enum lv_tdp_op op; /* what to do */
+	gfn_t start; /* first guest frame */
+	gfn_t end; /* end of the range */
+	struct list_head freed; /* tables that were cut off */
+	bool flush; /* something was removed */
+	bool young; /* something had been accessed */
 };
 
 static void change_leaf(struct change *c, u64 *entry, u64 old, int level)

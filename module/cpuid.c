@@ -368,7 +368,7 @@ static long lv_cpuid_copy_out(unsigned long arg,
 	return 0;
 }
 
-LV_SYS_IOCTL(ioctl_get_supported_cpuid)
+LV_IOCTL(get_supported_cpuid)
 {
 	struct lv_cpuid_list *list = kzalloc(sizeof(*list), GFP_KERNEL);
 	long err;
@@ -382,7 +382,7 @@ LV_SYS_IOCTL(ioctl_get_supported_cpuid)
 }
 
 /* Nothing is emulated that the hardware would refuse to execute. */
-LV_SYS_IOCTL(ioctl_get_emulated_cpuid)
+LV_IOCTL(get_emulated_cpuid)
 {
 	return lv_cpuid_copy_out(arg, NULL, 0);
 }
@@ -544,7 +544,7 @@ static int lv_cpuid_check(const struct kvm_cpuid_entry2 *entry, u32 nr)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_cpuid2)
+LV_IOCTL(set_cpuid2)
 {
 	struct kvm_cpuid2 __user *user = (void __user *)arg;
 	struct kvm_cpuid_entry2 *entry;
@@ -579,7 +579,7 @@ out:
 	return err;
 }
 
-LV_VCPU_IOCTL(ioctl_get_cpuid2)
+LV_IOCTL(get_cpuid2)
 {
 	return lv_cpuid_copy_out(arg, v->cpuid, v->nr_cpuid);
 }

@@ -213,7 +213,7 @@ void lv_fpu_set_xmm(struct lv_vcpu *v, unsigned int nr, const u64 val[2])
 
 /* ---- ioctls ---- */
 
-LV_VCPU_IOCTL(ioctl_get_fpu)
+LV_IOCTL(get_fpu)
 {
 	const struct fxregs_state *fx = &v->xstate->i387;
 	struct kvm_fpu *fpu = data;
@@ -232,7 +232,7 @@ LV_VCPU_IOCTL(ioctl_get_fpu)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_fpu)
+LV_IOCTL(set_fpu)
 {
 	struct fxregs_state *fx = &v->xstate->i387;
 	const struct kvm_fpu *fpu = data;
@@ -252,7 +252,7 @@ LV_VCPU_IOCTL(ioctl_set_fpu)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_get_xsave)
+LV_IOCTL(get_xsave)
 {
 	struct xregs_state *out = data;
 
@@ -261,11 +261,6 @@ LV_VCPU_IOCTL(ioctl_get_xsave)
 	if (!lv_host_xcr0)
 		out->header.xfeatures = XFEATURE_MASK_FPSSE;
 	return 0;
-}
-
-LV_VCPU_IOCTL(ioctl_get_xsave2)
-{
-	return lv_ioctl_get_xsave(v, data, arg);
 }
 
 /* XRSTOR faults on anything else, and that would be in the host. */
@@ -280,7 +275,7 @@ static bool lv_valid_xsave(const struct xregs_state *x)
  * Components that the header leaves out get their initial value. Write it into
  * the buffer as well, so that it reads back without a trip through the CPU.
  */
-LV_VCPU_IOCTL(ioctl_set_xsave)
+LV_IOCTL(set_xsave)
 {
 	const struct xregs_state *in = data;
 	struct xregs_state *x = v->xstate;
@@ -309,7 +304,7 @@ LV_VCPU_IOCTL(ioctl_set_xsave)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_get_xcrs)
+LV_IOCTL(get_xcrs)
 {
 	struct kvm_xcrs *xcrs = data;
 
@@ -323,7 +318,7 @@ LV_VCPU_IOCTL(ioctl_get_xcrs)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_xcrs)
+LV_IOCTL(set_xcrs)
 {
 	const struct kvm_xcrs *xcrs = data;
 	unsigned int i;

@@ -357,7 +357,7 @@ void lv_vcpu_load(struct lv_vcpu *v);
 void lv_vcpu_put(struct lv_vcpu *v);
 void lv_vcpu_reset(struct lv_vcpu *v, bool init);
 long lv_vcpu_run(struct lv_vcpu *v);
-int lv_vcpu_create(struct lv_vm *vm, u32 id);
+int lv_vcpu_create(struct lv_vm *vm, unsigned long id);
 void lv_vcpu_destroy(struct lv_vcpu *v);
 
 int lv_guest_mode_work(void); /* work.c */
@@ -580,80 +580,95 @@ long lv_device_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 long lv_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 long lv_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
-typedef long (*lv_sys_fn)(void *data, unsigned long arg);
-typedef long (*lv_vm_fn)(struct lv_vm *vm, void *data, unsigned long arg);
-typedef long (*lv_vcpu_fn)(struct lv_vcpu *v, void *data, unsigned long arg);
+/* How to call a handler. */
+#define LV_RAW BIT(0) /* it copies itself: its argument has a variable part */
+#define LV_LOCKED BIT(1) /* with vm->lock held */
 
-#define LV_SYS_IOCTL(name) long lv_##name(void *data, unsigned long arg)
-#define LV_VM_IOCTL(name) \
-	long lv_##name(struct lv_vm *vm, void *data, unsigned long arg)
-#define LV_VCPU_IOCTL(name) \
-	long lv_##name(struct lv_vcpu *v, void *data, unsigned long arg)
+typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
+			    unsigned long arg);
+#define LV_IOCTL(name)                                                        \
+	long lv_ioctl_##name(struct lv_vm *vm, struct lv_vcpu *v, void *data, \
+			     unsigned long arg)
 
-/* cpuid.c */
-LV_SYS_IOCTL(ioctl_get_supported_cpuid);
-LV_SYS_IOCTL(ioctl_get_emulated_cpuid);
-LV_VCPU_IOCTL(ioctl_set_cpuid2);
-LV_VCPU_IOCTL(ioctl_get_cpuid2);
-/* msr.c */
-LV_SYS_IOCTL(ioctl_get_msr_index_list);
-LV_SYS_IOCTL(ioctl_get_msr_feature_list);
-LV_SYS_IOCTL(ioctl_get_feature_msrs);
-LV_VCPU_IOCTL(ioctl_get_msrs);
-LV_VCPU_IOCTL(ioctl_set_msrs);
-/* state.c */
-LV_VCPU_IOCTL(ioctl_get_regs);
-LV_VCPU_IOCTL(ioctl_set_regs);
-LV_VCPU_IOCTL(ioctl_get_sregs);
-LV_VCPU_IOCTL(ioctl_set_sregs);
-LV_VCPU_IOCTL(ioctl_get_sregs2);
-LV_VCPU_IOCTL(ioctl_set_sregs2);
-LV_VCPU_IOCTL(ioctl_get_fpu);
-LV_VCPU_IOCTL(ioctl_set_fpu);
-LV_VCPU_IOCTL(ioctl_get_xsave);
-LV_VCPU_IOCTL(ioctl_get_xsave2);
-LV_VCPU_IOCTL(ioctl_set_xsave);
-LV_VCPU_IOCTL(ioctl_get_xcrs);
-LV_VCPU_IOCTL(ioctl_set_xcrs);
-LV_VCPU_IOCTL(ioctl_get_debugregs);
-LV_VCPU_IOCTL(ioctl_set_debugregs);
-LV_VCPU_IOCTL(ioctl_get_vcpu_events);
-LV_VCPU_IOCTL(ioctl_set_vcpu_events);
-LV_VCPU_IOCTL(ioctl_get_mp_state);
-LV_VCPU_IOCTL(ioctl_set_mp_state);
-LV_VCPU_IOCTL(ioctl_set_guest_debug);
-LV_VCPU_IOCTL(ioctl_translate);
-LV_VCPU_IOCTL(ioctl_interrupt);
-LV_VCPU_IOCTL(ioctl_nmi);
-LV_VCPU_IOCTL(ioctl_set_signal_mask);
-LV_VCPU_IOCTL(ioctl_get_tsc_khz);
-LV_VCPU_IOCTL(ioctl_set_tsc_khz);
-/* pv.c */
-LV_VM_IOCTL(ioctl_get_clock);
-LV_VM_IOCTL(ioctl_set_clock);
-LV_VCPU_IOCTL(ioctl_kvmclock_ctrl);
-/* mmu/memslot.c, mmu/dirty.c */
-LV_VM_IOCTL(ioctl_set_user_memory_region);
-LV_VM_IOCTL(ioctl_get_dirty_log);
-LV_VM_IOCTL(ioctl_clear_dirty_log);
-/* irq/irqchip.c, irq/eventfd.c, irq/iobus.c */
-LV_VM_IOCTL(ioctl_create_irqchip);
-LV_VM_IOCTL(ioctl_get_irqchip);
-LV_VM_IOCTL(ioctl_set_irqchip);
-LV_VM_IOCTL(ioctl_irq_line);
-LV_VM_IOCTL(ioctl_irq_line_status);
-LV_VM_IOCTL(ioctl_create_pit2);
-LV_VM_IOCTL(ioctl_get_pit2);
-LV_VM_IOCTL(ioctl_set_pit2);
-LV_VM_IOCTL(ioctl_reinject_control);
-LV_VM_IOCTL(ioctl_set_gsi_routing);
-LV_VM_IOCTL(ioctl_signal_msi);
-LV_VM_IOCTL(ioctl_irqfd);
-LV_VM_IOCTL(ioctl_ioeventfd);
-LV_VM_IOCTL(ioctl_register_coalesced);
-LV_VM_IOCTL(ioctl_unregister_coalesced);
-LV_VCPU_IOCTL(ioctl_get_lapic);
-LV_VCPU_IOCTL(ioctl_set_lapic);
-int lv_split_irqchip(struct lv_vm *vm, u32 pins); /* KVM_CAP_SPLIT_IRQCHIP */
+/* Every ioctl: command, handler lv_ioctl_NAME(), flags. */
+#define LV_SYS_IOCTLS(X)                                                \
+	X(KVM_GET_API_VERSION, get_api_version, 0)                      \
+	X(KVM_CREATE_VM, create_vm, 0)                                  \
+	X(KVM_CHECK_EXTENSION, check_extension, 0)                      \
+	X(KVM_GET_VCPU_MMAP_SIZE, get_vcpu_mmap_size, 0)                \
+	X(KVM_GET_SUPPORTED_CPUID, get_supported_cpuid, LV_RAW)         \
+	X(KVM_GET_EMULATED_CPUID, get_emulated_cpuid, LV_RAW)           \
+	X(KVM_GET_MSR_INDEX_LIST, get_msr_index_list, LV_RAW)           \
+	X(KVM_GET_MSR_FEATURE_INDEX_LIST, get_msr_feature_list, LV_RAW) \
+	X(KVM_GET_MSRS, get_feature_msrs, LV_RAW)
+
+#define LV_VM_IOCTLS(X)                                                  \
+	X(KVM_IRQ_LINE, irq_line, 0)                                     \
+	X(KVM_IRQ_LINE_STATUS, irq_line, 0)                              \
+	X(KVM_SIGNAL_MSI, signal_msi, 0)                                 \
+	X(KVM_SET_USER_MEMORY_REGION, set_user_memory_region, LV_LOCKED) \
+	X(KVM_GET_DIRTY_LOG, get_dirty_log, LV_LOCKED)                   \
+	X(KVM_CLEAR_DIRTY_LOG, clear_dirty_log, LV_LOCKED)               \
+	X(KVM_CREATE_VCPU, create_vcpu, LV_LOCKED)                       \
+	X(KVM_CHECK_EXTENSION, check_extension, 0)                       \
+	X(KVM_ENABLE_CAP, enable_cap, LV_LOCKED)                         \
+	X(KVM_SET_TSS_ADDR, set_tss_addr, 0)                             \
+	X(KVM_SET_IDENTITY_MAP_ADDR, set_identity_map_addr, 0)           \
+	X(KVM_SET_BOOT_CPU_ID, set_boot_cpu_id, LV_LOCKED)               \
+	X(KVM_CREATE_IRQCHIP, create_irqchip, LV_LOCKED)                 \
+	X(KVM_GET_IRQCHIP, get_irqchip, 0)                               \
+	X(KVM_SET_IRQCHIP, set_irqchip, LV_RAW)                          \
+	X(KVM_CREATE_PIT2, create_pit2, LV_LOCKED)                       \
+	X(KVM_GET_PIT2, get_pit2, 0)                                     \
+	X(KVM_SET_PIT2, set_pit2, 0)                                     \
+	X(KVM_REINJECT_CONTROL, reinject_control, LV_LOCKED)             \
+	X(KVM_SET_GSI_ROUTING, set_gsi_routing, LV_RAW | LV_LOCKED)      \
+	X(KVM_IRQFD, irqfd, 0)                                           \
+	X(KVM_IOEVENTFD, ioeventfd, 0)                                   \
+	X(KVM_REGISTER_COALESCED_MMIO, register_coalesced, 0)            \
+	X(KVM_UNREGISTER_COALESCED_MMIO, unregister_coalesced, 0)        \
+	X(KVM_GET_CLOCK, get_clock, 0)                                   \
+	X(KVM_SET_CLOCK, set_clock, 0)
+
+#define LV_VCPU_IOCTLS(X)                               \
+	X(KVM_INTERRUPT, interrupt, 0)                  \
+	X(KVM_GET_REGS, get_regs, 0)                    \
+	X(KVM_SET_REGS, set_regs, 0)                    \
+	X(KVM_GET_SREGS, get_sregs, 0)                  \
+	X(KVM_SET_SREGS, set_sregs, 0)                  \
+	X(KVM_GET_SREGS2, get_sregs2, 0)                \
+	X(KVM_SET_SREGS2, set_sregs2, 0)                \
+	X(KVM_GET_FPU, get_fpu, 0)                      \
+	X(KVM_SET_FPU, set_fpu, 0)                      \
+	X(KVM_GET_XSAVE, get_xsave, 0)                  \
+	X(KVM_GET_XSAVE2, get_xsave, 0)                 \
+	X(KVM_SET_XSAVE, set_xsave, 0)                  \
+	X(KVM_GET_XCRS, get_xcrs, 0)                    \
+	X(KVM_SET_XCRS, set_xcrs, 0)                    \
+	X(KVM_GET_MSRS, get_msrs, LV_RAW)               \
+	X(KVM_SET_MSRS, set_msrs, LV_RAW)               \
+	X(KVM_SET_CPUID2, set_cpuid2, LV_RAW)           \
+	X(KVM_GET_CPUID2, get_cpuid2, LV_RAW)           \
+	X(KVM_GET_LAPIC, get_lapic, 0)                  \
+	X(KVM_SET_LAPIC, set_lapic, 0)                  \
+	X(KVM_GET_MP_STATE, get_mp_state, 0)            \
+	X(KVM_SET_MP_STATE, set_mp_state, 0)            \
+	X(KVM_GET_VCPU_EVENTS, get_vcpu_events, 0)      \
+	X(KVM_SET_VCPU_EVENTS, set_vcpu_events, 0)      \
+	X(KVM_GET_DEBUGREGS, get_debugregs, 0)          \
+	X(KVM_SET_DEBUGREGS, set_debugregs, 0)          \
+	X(KVM_SET_GUEST_DEBUG, set_guest_debug, 0)      \
+	X(KVM_TRANSLATE, translate, 0)                  \
+	X(KVM_NMI, nmi, 0)                              \
+	X(KVM_SET_SIGNAL_MASK, set_signal_mask, LV_RAW) \
+	X(KVM_GET_TSC_KHZ, get_tsc_khz, 0)              \
+	X(KVM_SET_TSC_KHZ, set_tsc_khz, 0)              \
+	X(KVM_KVMCLOCK_CTRL, kvmclock_ctrl, 0)
+
+#define LV_DECLARE_IOCTL(cmd, name, flags) LV_IOCTL(name);
+LV_SYS_IOCTLS(LV_DECLARE_IOCTL)
+LV_VM_IOCTLS(LV_DECLARE_IOCTL)
+LV_VCPU_IOCTLS(LV_DECLARE_IOCTL)
+int lv_split_irqchip(struct lv_vm *vm, u64 pins); /* KVM_CAP_SPLIT_IRQCHIP */
 
 #endif /* LABVISOR_H */

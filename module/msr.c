@@ -719,12 +719,12 @@ static long lv_msr_list(unsigned long arg, u8 flag)
 	return nr > room ? -E2BIG : 0;
 }
 
-LV_SYS_IOCTL(ioctl_get_msr_index_list)
+LV_IOCTL(get_msr_index_list)
 {
 	return lv_msr_list(arg, LV_MSR_SAVED);
 }
 
-LV_SYS_IOCTL(ioctl_get_msr_feature_list)
+LV_IOCTL(get_msr_feature_list)
 {
 	return lv_msr_list(arg, LV_MSR_FEATURE);
 }
@@ -786,17 +786,17 @@ static long lv_vcpu_msr_entries(struct lv_vcpu *v, unsigned long arg,
 	return n;
 }
 
-LV_SYS_IOCTL(ioctl_get_feature_msrs)
+LV_IOCTL(get_feature_msrs)
 {
 	return lv_msr_entries(NULL, arg, false);
 }
 
-LV_VCPU_IOCTL(ioctl_get_msrs)
+LV_IOCTL(get_msrs)
 {
 	return lv_vcpu_msr_entries(v, arg, false);
 }
 
-LV_VCPU_IOCTL(ioctl_set_msrs)
+LV_IOCTL(set_msrs)
 {
 	return lv_vcpu_msr_entries(v, arg, true);
 }

@@ -114,7 +114,7 @@ void lv_clock_free(struct lv_vm *vm)
 	kfree(vm->clock);
 }
 
-LV_VM_IOCTL(ioctl_get_clock)
+LV_IOCTL(get_clock)
 {
 	struct kvm_clock_data *out = data;
 
@@ -127,7 +127,7 @@ LV_VM_IOCTL(ioctl_get_clock)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_set_clock)
+LV_IOCTL(set_clock)
 {
 	const struct kvm_clock_data *in = data;
 	struct lv_clock *c = vm->clock;
@@ -243,13 +243,13 @@ void lv_write_tsc(struct lv_vcpu *v, u64 tsc)
 	lv_set_tsc_offset(v, offset);
 }
 
-LV_VCPU_IOCTL(ioctl_get_tsc_khz)
+LV_IOCTL(get_tsc_khz)
 {
 	return v->vm->tsc_khz;
 }
 
 /* There is no scaling: only what is the host's rate anyway. */
-LV_VCPU_IOCTL(ioctl_set_tsc_khz)
+LV_IOCTL(set_tsc_khz)
 {
 	u64 khz = v->vm->tsc_khz;
 	u64 slack = div_u64(khz * LV_TSC_TOLERANCE_PPM, 1000000);
@@ -312,7 +312,7 @@ void lv_serve_clock(struct lv_vcpu *v)
 	lv_write_versioned(v, &v->clock, &info, sizeof(info), &info.version);
 }
 
-LV_VCPU_IOCTL(ioctl_kvmclock_ctrl)
+LV_IOCTL(kvmclock_ctrl)
 {
 	if (!v->clock.msr)
 		return -EINVAL;

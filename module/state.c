@@ -41,7 +41,7 @@ static u64 lv_debugger_tf(struct lv_vcpu *v)
 	return v->guest_debug & KVM_GUESTDBG_SINGLESTEP ? X86_EFLAGS_TF : 0;
 }
 
-LV_VCPU_IOCTL(ioctl_get_regs)
+LV_IOCTL(get_regs)
 {
 	struct kvm_regs *regs = data;
 	unsigned int i;
@@ -53,7 +53,7 @@ LV_VCPU_IOCTL(ioctl_get_regs)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_regs)
+LV_IOCTL(set_regs)
 {
 	const struct kvm_regs *regs = data;
 	unsigned int i;
@@ -168,7 +168,7 @@ static void lv_set_irq_in_flight(struct lv_vcpu *v, int vector)
 	lv_request(v, LV_REQ_EVENT);
 }
 
-LV_VCPU_IOCTL(ioctl_get_sregs)
+LV_IOCTL(get_sregs)
 {
 	int vector = lv_irq_in_flight(v);
 	struct kvm_sregs *sregs = data;
@@ -180,7 +180,7 @@ LV_VCPU_IOCTL(ioctl_get_sregs)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_sregs)
+LV_IOCTL(set_sregs)
 {
 	struct kvm_sregs *sregs = data;
 	int vector, err;
@@ -195,7 +195,7 @@ LV_VCPU_IOCTL(ioctl_set_sregs)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_get_sregs2)
+LV_IOCTL(get_sregs2)
 {
 	struct kvm_sregs2 *sregs = data;
 
@@ -209,7 +209,7 @@ LV_VCPU_IOCTL(ioctl_get_sregs2)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_sregs2)
+LV_IOCTL(set_sregs2)
 {
 	struct kvm_sregs2 *sregs = data;
 	bool has_pdptes = sregs->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID;
@@ -229,7 +229,7 @@ LV_VCPU_IOCTL(ioctl_set_sregs2)
 	 KVM_VCPUEVENT_VALID_SIPI_VECTOR)
 #define LV_MAX_NMIS 2 /* one being handled, one latched */
 
-LV_VCPU_IOCTL(ioctl_get_vcpu_events)
+LV_IOCTL(get_vcpu_events)
 {
 	bool payload = v->vm->exception_payload;
 	struct kvm_vcpu_events *events = data;
@@ -294,7 +294,7 @@ static void lv_set_exception(struct lv_vcpu *v,
 	};
 }
 
-LV_VCPU_IOCTL(ioctl_set_vcpu_events)
+LV_IOCTL(set_vcpu_events)
 {
 	const struct kvm_vcpu_events *events = data;
 
@@ -316,7 +316,7 @@ LV_VCPU_IOCTL(ioctl_set_vcpu_events)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_interrupt)
+LV_IOCTL(interrupt)
 {
 	const struct kvm_interrupt *irq = data;
 
@@ -331,7 +331,7 @@ LV_VCPU_IOCTL(ioctl_interrupt)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_nmi)
+LV_IOCTL(nmi)
 {
 	lv_post_nmi(v);
 	return 0;
@@ -339,7 +339,7 @@ LV_VCPU_IOCTL(ioctl_nmi)
 
 /* ---- multiprocessing state ---- */
 
-LV_VCPU_IOCTL(ioctl_get_mp_state)
+LV_IOCTL(get_mp_state)
 {
 	struct kvm_mp_state *state = data;
 
@@ -349,7 +349,7 @@ LV_VCPU_IOCTL(ioctl_get_mp_state)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_mp_state)
+LV_IOCTL(set_mp_state)
 {
 	const struct kvm_mp_state *state = data;
 
@@ -374,7 +374,7 @@ LV_VCPU_IOCTL(ioctl_set_mp_state)
 
 /* ---- debugging ---- */
 
-LV_VCPU_IOCTL(ioctl_get_debugregs)
+LV_IOCTL(get_debugregs)
 {
 	struct kvm_debugregs *regs = data;
 
@@ -383,7 +383,7 @@ LV_VCPU_IOCTL(ioctl_get_debugregs)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_debugregs)
+LV_IOCTL(set_debugregs)
 {
 	const struct kvm_debugregs *regs = data;
 
@@ -400,7 +400,7 @@ LV_VCPU_IOCTL(ioctl_set_debugregs)
 	 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP | \
 	 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
 
-LV_VCPU_IOCTL(ioctl_set_guest_debug)
+LV_IOCTL(set_guest_debug)
 {
 	const struct kvm_guest_debug *dbg = data;
 	u32 inject = KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
@@ -428,7 +428,7 @@ LV_VCPU_IOCTL(ioctl_set_guest_debug)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_translate)
+LV_IOCTL(translate)
 {
 	struct kvm_translation *tr = data;
 	struct lv_fault fault;
@@ -447,7 +447,7 @@ LV_VCPU_IOCTL(ioctl_translate)
 
 /* ---- the rest ---- */
 
-LV_VCPU_IOCTL(ioctl_set_signal_mask)
+LV_IOCTL(set_signal_mask)
 {
 	struct kvm_signal_mask __user *user = (void __user *)arg;
 	sigset_t set;
@@ -475,7 +475,7 @@ LV_VCPU_IOCTL(ioctl_set_signal_mask)
 #define LV_SYNC_IN(v, field, set)                                             \
 	({                                                                    \
 		typeof((v)->run->s.regs.field) copy = (v)->run->s.regs.field; \
-		set(v, &copy, 0);                                             \
+		set((v)->vm, v, &copy, 0);                                    \
 	})
 
 /** lv_sync_regs_store - fill in what user space asked to see after KVM_RUN */
@@ -485,11 +485,11 @@ void lv_sync_regs_store(struct lv_vcpu *v)
 	u64 valid = READ_ONCE(v->run->kvm_valid_regs);
 
 	if (valid & KVM_SYNC_X86_REGS)
-		lv_ioctl_get_regs(v, &regs->regs, 0);
+		lv_ioctl_get_regs(v->vm, v, &regs->regs, 0);
 	if (valid & KVM_SYNC_X86_SREGS)
-		lv_ioctl_get_sregs(v, &regs->sregs, 0);
+		lv_ioctl_get_sregs(v->vm, v, &regs->sregs, 0);
 	if (valid & KVM_SYNC_X86_EVENTS)
-		lv_ioctl_get_vcpu_events(v, &regs->events, 0);
+		lv_ioctl_get_vcpu_events(v->vm, v, &regs->events, 0);
 }
 
 /** lv_sync_regs_load - take over what user space changed before KVM_RUN */

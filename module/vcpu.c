@@ -679,7 +679,7 @@ static int lv_vcpu_publish(struct lv_vm *vm, struct lv_vcpu *v)
  *
  * Return: the new file descriptor; -EINVAL for a bad ID or a full VM, -EEXIST.
  */
-int lv_vcpu_create(struct lv_vm *vm, u32 id)
+int lv_vcpu_create(struct lv_vm *vm, unsigned long id)
 {
 	struct lv_vcpu *v;
 	int err;

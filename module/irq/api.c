@@ -43,19 +43,13 @@ static int create(struct lv_vm *vm, enum lv_irqchip_mode mode)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_create_irqchip)
+LV_IOCTL(create_irqchip)
 {
-	int ret;
-
-	mutex_lock(&vm->lock);
 	if (vm->irqchip)
-		ret = -EEXIST;
-	else if (vm->nr_vcpus)
-		ret = -EINVAL;
-	else
-		ret = create(vm, LV_IRQCHIP_KERNEL);
-	mutex_unlock(&vm->lock);
-	return ret;
+		return -EEXIST;
+	if (vm->nr_vcpus)
+		return -EINVAL;
+	return create(vm, LV_IRQCHIP_KERNEL);
 }
 
 /*
@@ -67,7 +61,7 @@ LV_VM_IOCTL(ioctl_create_irqchip)
  * the routes need not be searched for the first @pins GSIs.
  * Return: 0, -EINVAL, -EEXIST or -ENOMEM.
  */
-int lv_split_irqchip(struct lv_vm *vm, u32 pins)
+int lv_split_irqchip(struct lv_vm *vm, u64 pins)
 {
 	if (pins > KVM_IOAPIC_NUM_PINS)
 		return -EINVAL;
@@ -78,7 +72,7 @@ int lv_split_irqchip(struct lv_vm *vm, u32 pins)
 
 /* ---- PIC and I/O APIC state ---- */
 
-LV_VM_IOCTL(ioctl_get_irqchip)
+LV_IOCTL(get_irqchip)
 {
 	struct lv_irqchip *chip = full_chip(vm);
 	struct kvm_irqchip *state = data;
@@ -117,7 +111,7 @@ static int set_irqchip(struct lv_irqchip *chip, const struct kvm_irqchip *state)
 }
 
 /* The command's number says that it reads, so @data is not filled in. */
-LV_VM_IOCTL(ioctl_set_irqchip)
+LV_IOCTL(set_irqchip)
 {
 	struct lv_irqchip *chip = full_chip(vm);
 	struct kvm_irqchip *state;
@@ -135,7 +129,7 @@ LV_VM_IOCTL(ioctl_set_irqchip)
 
 /* ---- lines and messages ---- */
 
-LV_VM_IOCTL(ioctl_irq_line_status)
+LV_IOCTL(irq_line)
 {
 	struct lv_irqchip *chip = any_chip(vm);
 	struct kvm_irq_level *line = data;
@@ -147,12 +141,7 @@ LV_VM_IOCTL(ioctl_irq_line_status)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_irq_line)
-{
-	return lv_ioctl_irq_line_status(vm, data, arg);
-}
-
-LV_VM_IOCTL(ioctl_signal_msi)
+LV_IOCTL(signal_msi)
 {
 	struct lv_irqchip *chip = any_chip(vm);
 	const struct kvm_msi *msi = data;
@@ -193,7 +182,7 @@ static bool has_chip_entry(const struct kvm_irq_routing_entry *entries, u32 nr)
 	return false;
 }
 
-LV_VM_IOCTL(ioctl_set_gsi_routing)
+LV_IOCTL(set_gsi_routing)
 {
 	struct kvm_irq_routing __user *user = (void __user *)arg;
 	struct lv_irqchip *chip = any_chip(vm);
@@ -218,35 +207,28 @@ LV_VM_IOCTL(ioctl_set_gsi_routing)
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 
-	mutex_lock(&vm->lock);
 	lv_irqchip_set_routing(chip, table);
-	mutex_unlock(&vm->lock);
 	return 0;
 }
 
 /* ---- PIT ---- */
 
-LV_VM_IOCTL(ioctl_create_pit2)
+LV_IOCTL(create_pit2)
 {
 	const struct kvm_pit_config *config = data;
-	struct lv_irqchip *chip;
-	int ret = 0;
+	struct lv_irqchip *chip = full_chip(vm);
 
 	if (config->flags & ~KVM_PIT_SPEAKER_DUMMY)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
-	chip = full_chip(vm);
 	if (!chip)
-		ret = -ENOENT;
-	else if (chip->has_pit)
-		ret = -EEXIST;
-	else
-		lv_irqchip_create_pit(chip, config->flags);
-	mutex_unlock(&vm->lock);
-	return ret;
+		return -ENOENT;
+	if (chip->has_pit)
+		return -EEXIST;
+	lv_irqchip_create_pit(chip, config->flags);
+	return 0;
 }
 
-LV_VM_IOCTL(ioctl_get_pit2)
+LV_IOCTL(get_pit2)
 {
 	struct lv_irqchip *chip = chip_with_pit(vm);
 	unsigned long flags;
@@ -259,7 +241,7 @@ LV_VM_IOCTL(ioctl_get_pit2)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_set_pit2)
+LV_IOCTL(set_pit2)
 {
 	struct lv_irqchip *chip = chip_with_pit(vm);
 	unsigned long flags;
@@ -273,7 +255,7 @@ LV_VM_IOCTL(ioctl_set_pit2)
 	return ret;
 }
 
-LV_VM_IOCTL(ioctl_reinject_control)
+LV_IOCTL(reinject_control)
 {
 	struct lv_irqchip *chip = chip_with_pit(vm);
 	struct kvm_reinject_control control;
@@ -284,18 +266,16 @@ LV_VM_IOCTL(ioctl_reinject_control)
 	if (!chip)
 		return -ENXIO;
 
-	mutex_lock(&vm->lock);
 	raw_spin_lock_irqsave(&chip->lock, flags);
 	chip->pit.reinject = control.pit_reinject;
 	raw_spin_unlock_irqrestore(&chip->lock, flags);
 	lv_irqchip_update_watch(chip);
-	mutex_unlock(&vm->lock);
 	return 0;
 }
 
 /* ---- local APIC state ---- */
 
-LV_VCPU_IOCTL(ioctl_get_lapic)
+LV_IOCTL(get_lapic)
 {
 	if (!v->apic)
 		return -EINVAL;
@@ -303,7 +283,7 @@ LV_VCPU_IOCTL(ioctl_get_lapic)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_lapic)
+LV_IOCTL(set_lapic)
 {
 	int ret;
 

@@ -258,7 +258,7 @@ static int deassign(struct lv_irqchip *chip, const struct kvm_irqfd *args)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_irqfd)
+LV_IOCTL(irqfd)
 {
 	struct lv_irqchip *chip = smp_load_acquire(&vm->irqchip);
 	const struct kvm_irqfd *args = data;
@@ -301,7 +301,7 @@ static bool ioeventfd_valid(const struct kvm_ioeventfd *args)
 	return args->addr + args->len >= args->addr;
 }
 
-LV_VM_IOCTL(ioctl_ioeventfd)
+LV_IOCTL(ioeventfd)
 {
 	const struct kvm_ioeventfd *args = data;
 	struct eventfd_ctx *eventfd;

@@ -336,7 +336,7 @@ static struct bus_entry to_zone(const struct kvm_coalesced_mmio_zone *args)
 	return zone;
 }
 
-LV_VM_IOCTL(ioctl_register_coalesced)
+LV_IOCTL(register_coalesced)
 {
 	const struct kvm_coalesced_mmio_zone *args = data;
 	struct bus_entry zone = to_zone(args);
@@ -353,7 +353,7 @@ LV_VM_IOCTL(ioctl_register_coalesced)
 }
 
 /* Remove the zones that contain the given one. */
-LV_VM_IOCTL(ioctl_unregister_coalesced)
+LV_IOCTL(unregister_coalesced)
 {
 	const struct kvm_coalesced_mmio_zone *args = data;
 	struct bus_entry gone = to_zone(args);

@@ -208,7 +208,9 @@ static long lv_dispatch(const struct lv_ioctl *ioctl, unsigned int nr,
 		ioctl++;
 	if (ioctl == end)
 		return -ENOTTY;
-	dir = ioctl->flags & LV_RAW ? _IOC_NONE : _IOC_DIR(cmd);
+	dir = ioctl->flags & LV_RAW  ? _IOC_NONE
+	      : ioctl->flags & LV_IN ? _IOC_WRITE
+				     : _IOC_DIR(cmd);
 	if (dir != _IOC_NONE && size > sizeof(small))
 		data = kzalloc(size, GFP_KERNEL_ACCOUNT);
 	if (!data)

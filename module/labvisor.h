@@ -550,7 +550,6 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
 
 void lv_irqchip_free(struct lv_vm *vm);
 int lv_vcpu_apic_create(struct lv_vcpu *v); /* no-op without irqchip */
-void lv_vcpu_apic_publish(struct lv_vcpu *v); /* others may reach it now */
 void lv_vcpu_apic_free(struct lv_vcpu *v);
 /* Vector to inject now (acknowledged), or -1. */
 int lv_irqchip_ack(struct lv_vcpu *v);
@@ -582,7 +581,9 @@ long lv_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* How to call a handler. */
 #define LV_RAW BIT(0) /* it copies itself: its argument has a variable part */
-#define LV_LOCKED BIT(1) /* with vm->lock held */
+#define LV_IN \
+	BIT(1) /* reads its argument, other than the command's number says */
+#define LV_LOCKED BIT(2) /* with vm->lock held */
 
 typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 			    unsigned long arg);
@@ -617,7 +618,7 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_SET_BOOT_CPU_ID, set_boot_cpu_id, LV_LOCKED)               \
 	X(KVM_CREATE_IRQCHIP, create_irqchip, LV_LOCKED)                 \
 	X(KVM_GET_IRQCHIP, get_irqchip, 0)                               \
-	X(KVM_SET_IRQCHIP, set_irqchip, LV_RAW)                          \
+	X(KVM_SET_IRQCHIP, set_irqchip, LV_IN)                           \
 	X(KVM_CREATE_PIT2, create_pit2, LV_LOCKED)                       \
 	X(KVM_GET_PIT2, get_pit2, 0)                                     \
 	X(KVM_SET_PIT2, set_pit2, 0)                                     \

@@ -667,7 +667,7 @@ static int lv_vcpu_publish(struct lv_vm *vm, struct lv_vcpu *v)
 	vm->vcpus[v->index] = v;
 	smp_store_release(&vm->nr_vcpus, v->index + 1);
 	if (v->apic)
-		lv_vcpu_apic_publish(v);
+		lv_apic_bus_add(v->apic->bus, v->apic);
 	fd_install(fd, file);
 	return fd;
 }

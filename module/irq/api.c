@@ -5,7 +5,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include "../labvisor.h"
+#include "../compat.h"
 #include "irqchip.h"
 
 /* The VM's irqchip, or NULL. */
@@ -29,18 +29,52 @@ static struct lv_irqchip *chip_with_pit(struct lv_vm *vm)
 	return chip && smp_load_acquire(&chip->has_pit) ? chip : NULL;
 }
 
-/* ---- creation ---- */
+/* ---- life ---- */
 
 static int create(struct lv_vm *vm, enum lv_irqchip_mode mode)
 {
+	bool in_kernel = mode == LV_IRQCHIP_KERNEL;
+	u32 gsis = in_kernel ? LV_DEFAULT_GSIS : 0;
 	struct lv_irqchip *chip;
+	struct lv_routing *table;
 
-	chip = lv_irqchip_create(vm, mode == LV_IRQCHIP_KERNEL);
-	if (!chip)
+	chip = kzalloc(sizeof(*chip), GFP_KERNEL_ACCOUNT);
+	table = kvzalloc(struct_size(table, route, gsis), GFP_KERNEL_ACCOUNT);
+	if (!chip || !table) {
+		kvfree(table);
+		kfree(chip);
 		return -ENOMEM;
+	}
+	table->nr = gsis;
+	if (in_kernel)
+		lv_routing_default(table);
+	RCU_INIT_POINTER(chip->routing, table);
+
+	chip->vm = vm;
+	chip->in_kernel = in_kernel;
+	raw_spin_lock_init(&chip->lock);
+	lv_ioapic_init(&chip->ioapic, &chip->bus);
+	lv_pic_init(&chip->pic);
+	lv_hrtimer_setup(&chip->pit_timer, lv_pit_timer_fn, CLOCK_MONOTONIC,
+			 HRTIMER_MODE_ABS_PINNED_HARD);
+	lv_irqfd_init(chip);
 	WRITE_ONCE(vm->irqchip_mode, mode);
 	smp_store_release(&vm->irqchip, chip);
 	return 0;
+}
+
+/** lv_irqchip_free - of a VM that nobody runs any more; before its vCPUs */
+void lv_irqchip_free(struct lv_vm *vm)
+{
+	struct lv_irqchip *chip = vm->irqchip;
+
+	if (!chip)
+		return;
+	lv_irqfd_shutdown(chip);
+	hrtimer_cancel(&chip->pit_timer);
+	kvfree(rcu_dereference_protected(chip->routing, true));
+	kfree(chip);
+	vm->irqchip = NULL;
 }
 
 LV_IOCTL(create_irqchip)
@@ -54,8 +88,7 @@ LV_IOCTL(create_irqchip)
 
 /*
  * lv_split_irqchip - KVM_CAP_SPLIT_IRQCHIP: local APICs in the kernel, PIC
- * and I/O APIC in user space
- * @vm: the VM, locked
+ * and I/O APIC in user space; vm->lock is held
  *
  * Every vector that was sent as level triggered is reported on its EOI, so
  * the routes need not be searched for the first @pins GSIs.
@@ -94,13 +127,16 @@ LV_IOCTL(get_irqchip)
 	return 0;
 }
 
-static int set_irqchip(struct lv_irqchip *chip, const struct kvm_irqchip *state)
+LV_IOCTL(set_irqchip)
 {
+	struct lv_irqchip *chip = full_chip(vm);
+	const struct kvm_irqchip *state = data;
 	unsigned long flags;
 
+	if (!chip)
+		return -ENXIO;
 	if (state->chip_id >= KVM_NR_IRQCHIPS)
 		return -EINVAL;
-
 	raw_spin_lock_irqsave(&chip->lock, flags);
 	if (state->chip_id == KVM_IRQCHIP_IOAPIC)
 		lv_ioapic_set_state(&chip->ioapic, &state->chip.ioapic);
@@ -108,23 +144,6 @@ static int set_irqchip(struct lv_irqchip *chip, const struct kvm_irqchip *state)
 		lv_pic_set_state(&chip->pic, state->chip_id, &state->chip.pic);
 	raw_spin_unlock_irqrestore(&chip->lock, flags);
 	return 0;
-}
-
-/* The command's number says that it reads, so @data is not filled in. */
-LV_IOCTL(set_irqchip)
-{
-	struct lv_irqchip *chip = full_chip(vm);
-	struct kvm_irqchip *state;
-	int ret;
-
-	if (!chip)
-		return -ENXIO;
-	state = memdup_user((void __user *)arg, sizeof(*state));
-	if (IS_ERR(state))
-		return PTR_ERR(state);
-	ret = set_irqchip(chip, state);
-	kfree(state);
-	return ret;
 }
 
 /* ---- lines and messages ---- */
@@ -154,6 +173,27 @@ LV_IOCTL(signal_msi)
 }
 
 /* ---- routing ---- */
+
+/*
+ * Have the I/O APIC report EOIs of the PIT's pin: it is edge triggered, but
+ * ticks that merged are paid on its EOI.
+ */
+static void update_watch(struct lv_irqchip *chip)
+{
+	const struct lv_route *route;
+	unsigned long flags;
+	u32 pins = 0;
+
+	raw_spin_lock_irqsave(&chip->lock, flags);
+	rcu_read_lock();
+	route = lv_irqchip_route(chip, LV_PIT_GSI);
+	if (chip->has_pit && chip->pit.reinject && route &&
+	    route->pin[KVM_IRQCHIP_IOAPIC] != LV_NO_PIN)
+		pins = BIT(route->pin[KVM_IRQCHIP_IOAPIC]);
+	rcu_read_unlock();
+	lv_ioapic_watch(&chip->ioapic, pins);
+	raw_spin_unlock_irqrestore(&chip->lock, flags);
+}
 
 static struct lv_routing *
 build_routing(const struct kvm_irq_routing_entry *entries, u32 nr)
@@ -207,7 +247,11 @@ LV_IOCTL(set_gsi_routing)
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 
-	lv_irqchip_set_routing(chip, table);
+	table = rcu_replace_pointer(chip->routing, table,
+				    lockdep_is_held(&vm->lock));
+	update_watch(chip);
+	synchronize_rcu_expedited();
+	kvfree(table);
 	return 0;
 }
 
@@ -224,7 +268,10 @@ LV_IOCTL(create_pit2)
 		return -ENOENT;
 	if (chip->has_pit)
 		return -EEXIST;
-	lv_irqchip_create_pit(chip, config->flags);
+	lv_pit_init(&chip->pit);
+	chip->has_speaker = config->flags;
+	smp_store_release(&chip->has_pit, true);
+	update_watch(chip);
 	return 0;
 }
 
@@ -269,7 +316,7 @@ LV_IOCTL(reinject_control)
 	raw_spin_lock_irqsave(&chip->lock, flags);
 	chip->pit.reinject = control.pit_reinject;
 	raw_spin_unlock_irqrestore(&chip->lock, flags);
-	lv_irqchip_update_watch(chip);
+	update_watch(chip);
 	return 0;
 }
 

@@ -4,8 +4,6 @@
  * signal comes. With a resample eventfd the GSI is a level: it stays high
  * until the guest ends the interrupt, then the device is asked again.
  *
- * KVM_IOEVENTFD: a guest write signals an eventfd; the table is in iobus.c.
- *
  * Order of locks: an eventfd's own, then chip->lock.
  */
 #include <linux/eventfd.h>
@@ -14,7 +12,6 @@
 #include <linux/rculist.h>
 #include <linux/slab.h>
 
-#include "../labvisor.h"
 #include "../compat.h"
 #include "irqchip.h"
 
@@ -76,13 +73,14 @@ static void enqueue(struct file *file, wait_queue_head_t *queue,
 /* Lower the lines that ended; chip->lock is held. */
 void lv_irqfd_lower(struct lv_irqchip *chip, const struct lv_ended *ended)
 {
+	const struct lv_route *route;
 	struct irqfd *irqfd;
 
-	list_for_each_entry_rcu(irqfd, &chip->irqfds, node)
-		if (irqfd->resample &&
-		    lv_irqchip_is_ended(chip, irqfd->gsi, ended))
-			lv_irqchip_drive(chip, irqfd->gsi, LV_LINE_RESAMPLE,
-					 false);
+	list_for_each_entry_rcu(irqfd, &chip->irqfds, node) {
+		route = lv_irqchip_route(chip, irqfd->gsi);
+		if (irqfd->resample && lv_route_ended(route, ended))
+			lv_irqchip_drive(chip, route, LV_LINE_RESAMPLE, false);
+	}
 }
 
 /* Ask the devices of the lines that ended; chip->lock is not held. */
@@ -92,7 +90,7 @@ void lv_irqfd_resample(struct lv_irqchip *chip, const struct lv_ended *ended)
 
 	list_for_each_entry_rcu(irqfd, &chip->irqfds, node)
 		if (irqfd->resample &&
-		    lv_irqchip_is_ended(chip, irqfd->gsi, ended))
+		    lv_route_ended(lv_irqchip_route(chip, irqfd->gsi), ended))
 			lv_eventfd_signal(irqfd->resample);
 }
 
@@ -282,44 +280,5 @@ LV_IOCTL(irqfd)
 		return -EBADF;
 	ret = assign(chip, args, file);
 	fput(file);
-	return ret;
-}
-
-/* ---- KVM_IOEVENTFD ---- */
-
-static bool ioeventfd_valid(const struct kvm_ioeventfd *args)
-{
-	const u32 flags = KVM_IOEVENTFD_FLAG_DATAMATCH |
-			  KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN;
-
-	if (args->flags & ~flags)
-		return false;
-	if (args->len > 8 || (args->len && !is_power_of_2(args->len)))
-		return false;
-	if (!args->len && args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH)
-		return false;
-	return args->addr + args->len >= args->addr;
-}
-
-LV_IOCTL(ioeventfd)
-{
-	const struct kvm_ioeventfd *args = data;
-	struct eventfd_ctx *eventfd;
-	int ret;
-
-	if (!ioeventfd_valid(args))
-		return -EINVAL;
-	eventfd = eventfd_ctx_fdget(args->fd);
-	if (IS_ERR(eventfd))
-		return PTR_ERR(eventfd);
-
-	if (args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN) {
-		ret = lv_iobus_remove_eventfd(vm->iobus, args, eventfd);
-		eventfd_ctx_put(eventfd);
-		return ret;
-	}
-	ret = lv_iobus_add_eventfd(vm->iobus, args, eventfd);
-	if (ret)
-		eventfd_ctx_put(eventfd);
 	return ret;
 }

@@ -249,8 +249,7 @@ void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 	unsigned int start, end;
 
 	lockdep_assert_held_write(&vm->mmu.lock);
-	for_each_set_bitrange(start, end, bits, nr)
-	{
+	for_each_set_bitrange(start, end, bits, nr) {
 		c.start = base + start;
 		c.end = base + end;
 		change_table(&c, __va(vm->mmu.root), fmt->levels, 0);

@@ -484,7 +484,6 @@ static void lv_cpuid_index(struct lv_vcpu *v)
 
 /*
  * lv_cpuid_changed - derive everything else from the vCPU's CPUID
- *
  * Also for a vCPU that has none yet.
  */
 void lv_cpuid_changed(struct lv_vcpu *v)

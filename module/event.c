@@ -320,7 +320,6 @@ static void lv_update_tpr(struct lv_vcpu *v)
 
 /*
  * lv_inject_events - choose the event for the next entry
- *
  * Also opens the windows for those that have to wait. What was chosen earlier
  * but not entered with is chosen anew.
  * Context: the vCPU's thread, interrupts off, before an entry.

@@ -137,7 +137,6 @@ void lv_vm_put(struct lv_vm *vm)
 
 /*
  * lv_vm_kill - stop a VM for good after an error of the host
- *
  * Every KVM_RUN, running or to come, returns -EIO.
  */
 void lv_vm_kill(struct lv_vm *vm, const char *why)

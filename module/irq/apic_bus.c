@@ -11,7 +11,6 @@
 
 /*
  * lv_apic_bus_add - plug a local APIC in at its ID
- *
  * Callers serialise; senders may run at the same time.
  */
 void lv_apic_bus_add(struct lv_apic_bus *bus, struct lv_lapic *apic)

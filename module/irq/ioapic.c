@@ -96,7 +96,6 @@ int lv_ioapic_set_line(struct lv_ioapic *io, unsigned int pin,
 
 /*
  * lv_ioapic_eoi - a local APIC ended @vector
- *
  * Level pins may interrupt again, but nothing is sent before the caller has
  * told the devices, who may lower their lines, and calls lv_ioapic_service().
  * Return: the pins it was the end of.
@@ -206,7 +205,6 @@ static u32 level_pins(const struct lv_ioapic *io)
 
 /*
  * lv_ioapic_get_state - KVM_GET_IRQCHIP
- *
  * An edge was delivered or lost when it came. Leave it out of IRR, lest it be
  * delivered again after KVM_SET_IRQCHIP.
  */
@@ -226,7 +224,6 @@ void lv_ioapic_get_state(const struct lv_ioapic *io,
 
 /*
  * lv_ioapic_set_state - KVM_SET_IRQCHIP
- *
  * Lines that are high belong to user space from now on.
  */
 void lv_ioapic_set_state(struct lv_ioapic *io,

@@ -121,13 +121,18 @@ enum lv_lapic_reg {
 
 /* struct lv_lapic - one local APIC */
 struct lv_lapic {
-	unsigned long irr[BITS_TO_LONGS(LV_VECTORS)]; /* (atomic) */
-	unsigned long tmr[BITS_TO_LONGS(LV_VECTORS)]; /* (atomic) */
+	union {
+		struct {
+			unsigned long isr[BITS_TO_LONGS(LV_VECTORS)]; /* own */
+			unsigned long tmr[BITS_TO_LONGS(LV_VECTORS)]; /* atomic */
+			unsigned long irr[BITS_TO_LONGS(LV_VECTORS)]; /* atomic */
+		};
+		u32 bitmap[3 * LV_VECTORS / 32]; /* registers from LAPIC_ISR on */
+	};
 	unsigned long errors; /* error bits not yet latched into ESR (atomic) */
 	bool irr_pending; /* false only if @irr is empty (once, by any CPU) */
 
 	int isr_highest; /* highest vector in @isr, -1 if none (own) */
-	unsigned long isr[BITS_TO_LONGS(LV_VECTORS)]; /* (own) */
 
 	struct lv_apic_bus *bus; /* where messages go */
 	u32 id; /* APIC ID, fixed */
@@ -144,7 +149,7 @@ struct lv_lapic {
 	u64 expiry;
 };
 
-/** enum lv_lapic_event - what an APIC message does to a vCPU besides vectors */
+/** enum lv_lapic_event - messages besides vectors, in order of enum lv_delivery */
 enum lv_lapic_event {
 	LV_LAPIC_NMI,
 	LV_LAPIC_INIT,

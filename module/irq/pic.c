@@ -316,7 +316,6 @@ u8 lv_pic_read(struct lv_pic *pic, u16 port)
 
 /*
  * lv_pic_set_state - KVM_SET_IRQCHIP for chip @index, 0 or 1
- *
  * KVM_GET_IRQCHIP is a copy of chip[index].
  */
 void lv_pic_set_state(struct lv_pic *pic, unsigned int index,

@@ -14,7 +14,6 @@ static const u8 chip_pins[KVM_NR_IRQCHIPS] = {
 
 /*
  * lv_msi_decode - the message that an MSI write of @data to @address sends
- *
  * With the redirection hint the destination names candidates, as in lowest
  * priority mode.
  */

@@ -482,10 +482,7 @@ static void lv_cpuid_index(struct lv_vcpu *v)
 	v->cpuid_first[4 * LV_CPUID_SLOTS] = 0;
 }
 
-/*
- * lv_cpuid_changed - derive everything else from the vCPU's CPUID
- * Also for a vCPU that has none yet.
- */
+/** lv_cpuid_changed - derive all else from the vCPU's CPUID, if it has one */
 void lv_cpuid_changed(struct lv_vcpu *v)
 {
 	const struct kvm_cpuid_entry2 *e;

@@ -81,10 +81,7 @@ void lv_queue_page_fault(struct lv_vcpu *v, u32 error, gva_t cr2)
 		    });
 }
 
-/*
- * lv_queue_debug - raise #DB
- * @dr6_bits: conditions to report, as DR6 bits of positive polarity
- */
+/** lv_queue_debug - raise #DB; DR6 bits are 1 for what is reported */
 void lv_queue_debug(struct lv_vcpu *v, u64 dr6_bits)
 {
 	lv_queue(v, (struct lv_exception){
@@ -139,10 +136,7 @@ void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 	}
 }
 
-/*
- * lv_settle_events - after an exit: what was injected is in the guest
- * @exit: the exit, which may have cut the delivery short
- */
+/** lv_settle_events - what was injected arrived, unless cut short */
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	switch (v->injecting) {
@@ -319,7 +313,7 @@ static void lv_update_tpr(struct lv_vcpu *v)
 }
 
 /*
- * lv_inject_events - choose the event for the next entry
+ * lv_inject_events - choose the event for the next entry.
  * Also opens the windows for those that have to wait. What was chosen earlier
  * but not entered with is chosen anew.
  * Context: the vCPU's thread, interrupts off, before an entry.

@@ -20,10 +20,7 @@ int lv_exit_to_user(struct lv_vcpu *v, u32 kvm_exit_reason)
 	return LV_TO_USER;
 }
 
-/*
- * lv_internal_error - end KVM_RUN because the guest did what is not handled
- * @exit: the exit, whose facts user space gets
- */
+/** lv_internal_error - end KVM_RUN, and give user space the facts of @exit */
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
 		      const struct lv_exit *exit)
 {
@@ -160,10 +157,7 @@ int lv_serve_step(struct lv_vcpu *v)
 	return lv_exit_debug(v, &step);
 }
 
-/*
- * lv_skip_insn - advance RIP over the instruction that exited
- * @exit: the exit; its insn_len is set for every exit that can be skipped
- */
+/** lv_skip_insn - advance RIP over the instruction that exited */
 void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	u64 rip = lv_rip(v) + exit->insn_len;

@@ -167,10 +167,7 @@ u64 lv_xcr0(struct lv_vcpu *v)
 					     : v->xcr0;
 }
 
-/*
- * lv_fpu_load - put the guest's FPU state into the registers
- * Context: preemption is off until lv_fpu_put().
- */
+/** lv_fpu_load - put the guest's state into the registers; preemption is off */
 void lv_fpu_load(struct lv_vcpu *v)
 {
 	kernel_fpu_begin_mask(0);

@@ -526,10 +526,7 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 	return false;
 }
 
-/*
- * lv_store_operand - complete an instruction that only stores 16 bits
- * @val: what to store in its memory operand
- */
+/** lv_store_operand - complete an instruction that only stores 16 bits */
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val)
 {
 	lv_pose_as_mov(v, insn, LV_ENC_MI);
@@ -781,10 +778,7 @@ static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
 			     : lv_port_outs(v, exit->io.port);
 }
 
-/*
- * lv_handle_pio - IN, OUT, INS, OUTS
- * @exit: the exit; the CPU has checked the guest's right to the port
- */
+/** lv_handle_pio - IN, OUT, INS, OUTS; the guest has the right to the port */
 int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	v->stat.pio++;
@@ -793,10 +787,7 @@ int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 	return exit->io.in ? lv_port_in(v, exit) : lv_port_out(v, exit);
 }
 
-/*
- * lv_complete_io - continue what the last KVM_RUN left to user space
- * Return: as an exit handler; LV_TO_USER if user space is needed again.
- */
+/** lv_complete_io - continue what the last KVM_RUN left to user space */
 int lv_complete_io(struct lv_vcpu *v)
 {
 	struct lv_io *io = v->io;

@@ -576,10 +576,7 @@ static bool lv_msr_listed(const struct lv_msr *m, u8 flag)
 
 /* ---- access ---- */
 
-/*
- * lv_msr_get - read an MSR
- * Return: 0, -EINVAL: #GP, or LV_SLEEPABLE.
- */
+/** lv_msr_get - read an MSR; 0, -EINVAL: #GP, or LV_SLEEPABLE */
 int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host)
 {
 	const struct lv_msr *m = lv_msr_find(msr);

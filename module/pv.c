@@ -222,7 +222,7 @@ void lv_clock_load(struct lv_vcpu *v)
 }
 
 /*
- * lv_write_tsc - user space sets a vCPU's TSC
+ * lv_write_tsc - user space sets a vCPU's TSC.
  * It sets the vCPUs of a VM one after the other, and means them to agree: a
  * value within a second of what the last vCPU shows is taken to be the same.
  */
@@ -401,7 +401,7 @@ void lv_pv_eoi_before_entry(struct lv_vcpu *v)
 }
 
 /*
- * lv_pv_eoi_after_exit - before anything looks at the local APIC
+ * lv_pv_eoi_after_exit - before anything looks at the local APIC.
  * If the page was swapped out meanwhile, lv_serve_pv_eoi() reads it; until
  * then lv_inject_events() must not take another interrupt.
  */

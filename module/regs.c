@@ -304,10 +304,7 @@ u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr)
 
 /* ---- all control registers at once: power-on, INIT, user space ---- */
 
-/*
- * lv_check_crs - can this be the state of a CPU?
- * Return: 0 or -EINVAL.
- */
+/** lv_check_crs - can this be the state of a CPU? 0 or -EINVAL */
 int lv_check_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer,
 		 const struct kvm_segment *cs)
 {

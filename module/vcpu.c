@@ -333,10 +333,7 @@ static int lv_serve_requests(struct lv_vcpu *v)
 	return LV_RESUME;
 }
 
-/*
- * lv_vcpu_runnable - has a halted vCPU a reason to run?
- * Context: the vCPU's thread, may be about to sleep.
- */
+/** lv_vcpu_runnable - has a halted vCPU a reason to run? by its own thread */
 bool lv_vcpu_runnable(struct lv_vcpu *v)
 {
 	if (READ_ONCE(v->apic_events) || READ_ONCE(v->vm->dead))

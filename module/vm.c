@@ -94,12 +94,7 @@ static void lv_vm_free(struct lv_vm *vm)
 	kvfree(vm);
 }
 
-/**
- * lv_vm_create - KVM_CREATE_VM
- * @type: machine type; only 0 exists on x86
- *
- * Return: the new file descriptor, or a negative errno.
- */
+/** lv_vm_create - KVM_CREATE_VM; only type 0 exists on x86 */
 int lv_vm_create(unsigned long type)
 {
 	struct lv_vm *vm;
@@ -135,10 +130,7 @@ void lv_vm_put(struct lv_vm *vm)
 	lv_hardware_put();
 }
 
-/*
- * lv_vm_kill - stop a VM for good after an error of the host
- * Every KVM_RUN, running or to come, returns -EIO.
- */
+/** lv_vm_kill - have every KVM_RUN return -EIO after an error of the host */
 void lv_vm_kill(struct lv_vm *vm, const char *why)
 {
 	if (!xchg(&vm->dead, true))

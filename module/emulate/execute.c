@@ -11,10 +11,7 @@ enum access {
 	ACCESS_MODIFY = ACCESS_READ | ACCESS_WRITE,
 };
 
-/*
- * lv_emul_raise - end an instruction with an exception
- * @vector: #UD, #SS or #GP; the error code is always 0
- */
+/** lv_emul_raise - end an instruction with #UD, #SS(0) or #GP(0) */
 enum lv_emul_result lv_emul_raise(struct lv_emul *e, u8 vector)
 {
 	e->fault = (struct lv_emul_fault){
@@ -502,10 +499,7 @@ static enum lv_emul_result branch_rm(struct lv_emul *e)
 	return LV_EMUL_DONE;
 }
 
-/*
- * lv_emulate - execute a decoded instruction
- * Return: see enum lv_emul_result.
- */
+/** lv_emulate - execute a decoded instruction */
 enum lv_emul_result lv_emulate(struct lv_emul *e)
 {
 	e->write_intent = false;

@@ -105,7 +105,7 @@ enum lv_emul_result lv_emul_string(struct lv_emul *e)
 }
 
 /*
- * lv_emul_string_io - find out what an INS or OUTS transfers
+ * lv_emul_string_io - find out what an INS or OUTS transfers.
  * Offers as many elements at once as lie in one page, but only one if they go
  * backwards or are single-stepped. The caller moves some
  * or all of them, then calls lv_emul_string_done().

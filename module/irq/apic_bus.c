@@ -9,10 +9,7 @@
 #define X2APIC_CLUSTER_SIZE 16
 #define DFR_FLAT 0xf
 
-/*
- * lv_apic_bus_add - plug a local APIC in at its ID
- * Callers serialise; senders may run at the same time.
- */
+/** lv_apic_bus_add - plug one in; callers serialise, senders may run */
 void lv_apic_bus_add(struct lv_apic_bus *bus, struct lv_lapic *apic)
 {
 	smp_store_release(&bus->apic[apic->id], apic);

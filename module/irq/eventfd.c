@@ -170,10 +170,7 @@ void lv_irqfd_init(struct lv_irqchip *chip)
 	INIT_WORK(&chip->irqfd_reap, reap);
 }
 
-/**
- * lv_irqfd_shutdown - no eventfd injects any more
- * @chip: an irqchip that nobody else uses
- */
+/** lv_irqfd_shutdown - no eventfd injects any more; only we use the chip */
 void lv_irqfd_shutdown(struct lv_irqchip *chip)
 {
 	struct irqfd *irqfd, *next;

@@ -74,10 +74,7 @@ void lv_ioapic_watch(struct lv_ioapic *io, u32 pins)
 	publish_watched(io);
 }
 
-/*
- * lv_ioapic_set_line - @source drives @pin to @level
- * Return: as documented at LV_LINE_IGNORED.
- */
+/** lv_ioapic_set_line - drive a pin; returns as said at LV_LINE_IGNORED */
 int lv_ioapic_set_line(struct lv_ioapic *io, unsigned int pin,
 		       enum lv_line_source source, bool level)
 {
@@ -95,7 +92,7 @@ int lv_ioapic_set_line(struct lv_ioapic *io, unsigned int pin,
 }
 
 /*
- * lv_ioapic_eoi - a local APIC ended @vector
+ * lv_ioapic_eoi - a local APIC ended @vector.
  * Level pins may interrupt again, but nothing is sent before the caller has
  * told the devices, who may lower their lines, and calls lv_ioapic_service().
  * Return: the pins it was the end of.
@@ -204,7 +201,7 @@ static u32 level_pins(const struct lv_ioapic *io)
 }
 
 /*
- * lv_ioapic_get_state - KVM_GET_IRQCHIP
+ * lv_ioapic_get_state - KVM_GET_IRQCHIP.
  * An edge was delivered or lost when it came. Leave it out of IRR, lest it be
  * delivered again after KVM_SET_IRQCHIP.
  */
@@ -222,10 +219,7 @@ void lv_ioapic_get_state(const struct lv_ioapic *io,
 		state->redirtbl[pin].bits = io->redir[pin];
 }
 
-/*
- * lv_ioapic_set_state - KVM_SET_IRQCHIP
- * Lines that are high belong to user space from now on.
- */
+/** lv_ioapic_set_state - KVM_SET_IRQCHIP; high lines are user space's */
 void lv_ioapic_set_state(struct lv_ioapic *io,
 			 const struct kvm_ioapic_state *state)
 {

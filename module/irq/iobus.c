@@ -327,10 +327,7 @@ int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 	return -EOPNOTSUPP;
 }
 
-/*
- * lv_iobus_init - create the bus of a new VM
- * Return: 0 or -ENOMEM.
- */
+/** lv_iobus_init - create the bus of a new VM */
 int lv_iobus_init(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = kzalloc(sizeof(*bus), GFP_KERNEL_ACCOUNT);

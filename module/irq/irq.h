@@ -149,7 +149,7 @@ struct lv_lapic {
 	u64 expiry;
 };
 
-/** enum lv_lapic_event - messages besides vectors, in order of enum lv_delivery */
+/** enum lv_lapic_event - messages besides vectors, as in enum lv_delivery */
 enum lv_lapic_event {
 	LV_LAPIC_NMI,
 	LV_LAPIC_INIT,

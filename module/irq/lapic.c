@@ -171,7 +171,7 @@ void lv_lapic_eoi(struct lv_lapic *apic)
 	priority_lowered(apic);
 }
 
-/** lv_lapic_set_tpr - write the task priority register; CR8 is its upper half */
+/** lv_lapic_set_tpr - write the task priority register */
 void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
 {
 	u8 old = lv_lapic_tpr(apic);

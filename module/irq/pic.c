@@ -154,10 +154,7 @@ static unsigned int take_line(struct lv_pic *pic, unsigned int index)
 	return line;
 }
 
-/*
- * lv_pic_inta - interrupt acknowledge cycle
- * Return: the vector.
- */
+/** lv_pic_inta - interrupt acknowledge cycle; returns the vector */
 u8 lv_pic_inta(struct lv_pic *pic)
 {
 	unsigned int line = take_line(pic, MASTER), index = MASTER;
@@ -314,10 +311,7 @@ u8 lv_pic_read(struct lv_pic *pic, u16 port)
 
 /* ---- life cycle and state ---- */
 
-/*
- * lv_pic_set_state - KVM_SET_IRQCHIP for chip @index, 0 or 1
- * KVM_GET_IRQCHIP is a copy of chip[index].
- */
+/** lv_pic_set_state - KVM_SET_IRQCHIP; the other way is a copy of chip[] */
 void lv_pic_set_state(struct lv_pic *pic, unsigned int index,
 		      const struct kvm_pic_state *state)
 {

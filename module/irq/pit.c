@@ -137,7 +137,7 @@ static void tick(struct lv_pit *pit)
 }
 
 /*
- * lv_pit_timer_expired - the armed deadline has come
+ * lv_pit_timer_expired - the armed deadline has come.
  * The timer cannot be waited for under the irqchip lock, so a call may be
  * late, after the guest has stopped or reloaded the channel.
  */
@@ -356,7 +356,7 @@ void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 /* ---- life cycle and state ---- */
 
 /*
- * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state
+ * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state.
  * Channel 0 starts a full period now, the others count on.
  * Return: 0, or -EINVAL.
  */

@@ -13,7 +13,7 @@ static const u8 chip_pins[KVM_NR_IRQCHIPS] = {
 };
 
 /*
- * lv_msi_decode - the message that an MSI write of @data to @address sends
+ * lv_msi_decode - the message that an MSI write of @data to @address sends.
  * With the redirection hint the destination names candidates, as in lowest
  * priority mode.
  */
@@ -34,10 +34,7 @@ struct lv_apic_msg lv_msi_decode(u32 address, u32 data)
 	return msg;
 }
 
-/*
- * lv_routing_gsis - how many GSIs a table for @entries must hold
- * Return: the number, or -EINVAL if one is too high.
- */
+/** lv_routing_gsis - GSIs that a table for @entries must hold, or -EINVAL */
 int lv_routing_gsis(const struct kvm_irq_routing_entry *entries, u32 nr)
 {
 	u32 i, gsis = 0;

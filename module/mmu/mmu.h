@@ -82,11 +82,7 @@ int lv_memory_init(struct lv_vm *vm);
 void lv_memory_free(struct lv_vm *vm); /* after lv_mmu_free() */
 const struct lv_slot *lv_slot_search(struct lv_slots *slots, gfn_t gfn);
 
-/**
- * lv_slot_find() - the slot that holds a guest frame, or NULL
- * @slots: from lv_slots()
- * @gfn: guest frame
- */
+/** lv_slot_find - the slot that holds a guest frame, or NULL */
 static inline const struct lv_slot *lv_slot_find(struct lv_slots *slots,
 						 gfn_t gfn)
 {

@@ -145,10 +145,7 @@ static const struct mmu_notifier_ops notifier_ops = {
 	.release = release,
 };
 
-/**
- * lv_mmu_init() - give a VM nested page tables that follow its mm
- * @vm: the VM; its slots exist, and vm->mm is the caller's
- */
+/** lv_mmu_init - nested page tables that follow the caller's mm, the VM's */
 int lv_mmu_init(struct lv_vm *vm)
 {
 	int ret;

@@ -160,9 +160,10 @@ int lv_serve_step(struct lv_vcpu *v)
 /** lv_skip_insn - advance RIP over the instruction that exited */
 void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	u64 rip = lv_rip(v) + exit->insn_len;
+	u64 old = lv_rip(v), rip = old + exit->insn_len;
 
-	if (rip >> 32 && !lv_is_64bit(v))
+	/* Outside of 64-bit mode it wraps around. */
+	if (unlikely((old ^ rip) >> 32) && !lv_is_64bit(v))
 		rip = (u32)rip;
 	lv_set_rip(v, rip);
 	lv_call(set_shadow)(v, 0);

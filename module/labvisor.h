@@ -125,6 +125,7 @@ struct lv_vcpu_stat {
  * @cr0: CR0 as the guest sees it; bit TS may be stale, see lv_cr0() (own)
  * @xstate: guest FPU state in XSAVE standard format while not in registers
  * @fpu_loaded: the guest's FPU state is in the registers (own)
+ * @new_stay: other code than the innermost loop ran since the last entry (own)
  * @user_irq: vector from KVM_INTERRUPT, -1 if none (own)
  */
 struct lv_vcpu {
@@ -138,6 +139,7 @@ struct lv_vcpu {
 	int cpu; /* atomic; -1 while not loaded */
 	bool atomic;
 	bool fpu_loaded;
+	bool new_stay;
 	u8 injecting; /* own: enum lv_event_type given to the hardware */
 
 	struct lv_vm *vm; /* once */

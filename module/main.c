@@ -28,6 +28,7 @@ struct dentry *lv_debugfs;
 
 static struct lv_backend *const lv_backends[] = {
 	&svm_backend,
+	&vmx_backend,
 };
 
 #define LV_DEFINE_OP(op) \
@@ -200,18 +201,21 @@ static struct miscdevice lv_device = {
 static int lv_choose_backend(void)
 {
 	unsigned int i;
-	int err = -EOPNOTSUPP;
+	int err;
 
 	for (i = 0; i < ARRAY_SIZE(lv_backends); i++) {
 		err = lv_backends[i]->probe();
-		if (err)
+		if (err == -ENODEV)
 			continue;
+		if (err)
+			return err;
 		lv_backend = lv_backends[i];
 #define LV_UPDATE_OP(op) static_call_update(lv_op_##op, lv_backend->op);
 		LV_HOT_OPS(LV_UPDATE_OP)
 		return 0;
 	}
-	return err;
+	pr_err("this CPU has neither SVM nor VMX; on a virtual host, turn nested virtualization on\n");
+	return -EOPNOTSUPP;
 }
 
 static int lv_register_device(void)

@@ -64,6 +64,7 @@ int lv_load_pdptes(struct lv_vcpu *v, u64 cr3)
 		if (pdpte[i] & 1 && pdpte[i] & reserved)
 			return -EINVAL;
 	memcpy(v->pdpte, pdpte, sizeof(pdpte));
+	lv_mark_dirty(v, LV_R_PDPTE);
 	return 0;
 }
 

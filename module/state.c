@@ -119,6 +119,7 @@ static void lv_set_pdptes(struct lv_vcpu *v, const struct kvm_sregs2 *sregs,
 
 	if (pdptes) {
 		memcpy(v->pdpte, pdptes, sizeof(v->pdpte));
+		lv_mark_dirty(v, LV_R_PDPTE);
 	} else if (lv_is_pae(sregs->cr0, sregs->cr4, sregs->efer)) {
 		idx = srcu_read_lock(&v->vm->mem.srcu);
 		lv_load_pdptes(v, sregs->cr3);

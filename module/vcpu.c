@@ -260,6 +260,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 		lv_load_debugregs(v);
 	local_irq_disable();
 	v->atomic = true;
+	v->new_stay = true;
 	vtime_account_guest_enter();
 	/* Order mode before the look at requests: pairs with lv_kick(). */
 	smp_store_mb(v->mode, LV_IN_GUEST);

@@ -48,9 +48,7 @@ static const struct {
 	{ KVM_CAP_MAX_VCPUS, LV_MAX_VCPUS },
 	{ KVM_CAP_MAX_VCPU_ID, LV_MAX_VCPUS },
 	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_VALID_FIELDS },
-	{ KVM_CAP_SET_GUEST_DEBUG2,
-	  KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |
-		  KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP },
+	{ KVM_CAP_SET_GUEST_DEBUG2, LV_GUESTDBG },
 	{ KVM_CAP_XSAVE2, 4096 },
 	{ KVM_CAP_ADJUST_CLOCK,
 	  KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC },
@@ -224,11 +222,6 @@ static long lv_dispatch(const struct lv_ioctl *ioctl, unsigned int nr,
 	return ret;
 }
 
-static bool lv_vm_usable(const struct lv_vm *vm)
-{
-	return vm->mm == current->mm && !READ_ONCE(vm->dead);
-}
-
 long lv_device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	return lv_dispatch(lv_sys_ioctls, ARRAY_SIZE(lv_sys_ioctls), NULL, NULL,
@@ -239,7 +232,7 @@ long lv_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct lv_vm *vm = file->private_data;
 
-	if (!lv_vm_usable(vm))
+	if (vm->mm != current->mm)
 		return -EIO;
 	return lv_dispatch(lv_vm_ioctls, ARRAY_SIZE(lv_vm_ioctls), vm, NULL,
 			   cmd, arg);
@@ -254,7 +247,7 @@ long lv_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct lv_vcpu *v = file->private_data;
 
-	if (!lv_vm_usable(v->vm))
+	if (v->vm->mm != current->mm)
 		return -EIO;
 	if (cmd == KVM_RUN)
 		return lv_vcpu_locked(v, lv_ioctl_run, NULL, arg);

@@ -35,6 +35,11 @@
 #define LV_CPUID_SLOTS 48
 #define LV_NR_USER_REGIONS 512
 
+/* What KVM_SET_GUEST_DEBUG can leave on. */
+#define LV_GUESTDBG                                      \
+	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | \
+	 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP)
+
 #define LV_DR6_BD BIT(13)
 #define LV_DR7_ENABLED GENMASK(7, 0)
 #define LV_DR7_GD BIT(13)
@@ -65,7 +70,6 @@ enum lv_request {
 	LV_REQ_EOI_EXIT, /* tell user space about an EOI (split irqchip) */
 	LV_REQ_STEP, /* user space steps the guest, and a step is over */
 	LV_REQ_SHUTDOWN, /* triple fault */
-	LV_REQ_DEAD, /* the VM cannot run any more: KVM_RUN returns -EIO */
 };
 
 /* Requests that the innermost loop serves with interrupts off. */
@@ -211,7 +215,6 @@ struct lv_vm {
 	struct mm_struct *mm; /* once; grabbed, not pinned */
 	refcount_t users; /* file descriptors that keep it alive */
 	struct mutex lock; /* VM-wide ioctls; taken before a vCPU's mutex */
-	bool dead; /* atomic */
 
 	struct lv_vcpu *vcpus[LV_MAX_VCPUS]; /* vm; published by nr_vcpus */
 	int nr_vcpus; /* vm, read with smp_load_acquire() */
@@ -367,14 +370,12 @@ int lv_guest_mode_work(void); /* work.c */
 /* ---- VMs (vm.c, main.c) ---- */
 
 int lv_vm_create(unsigned long type);
-struct lv_vm *lv_vm_from_file(struct file *file);
 bool lv_cpu_enter(void);
 void lv_cpu_leave(void);
 bool lv_cpu_ready(void);
 extern struct dentry *lv_debugfs;
 void lv_vm_get(struct lv_vm *vm);
 void lv_vm_put(struct lv_vm *vm);
-void lv_vm_kill(struct lv_vm *vm, const char *why);
 int lv_hardware_get(void);
 void lv_hardware_put(void);
 

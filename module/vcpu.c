@@ -284,7 +284,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 
 /* ---- what may sleep ---- */
 
-static int lv_serve_init(struct lv_vcpu *v)
+static void lv_serve_init(struct lv_vcpu *v)
 {
 	if (test_and_clear_bit(LV_LAPIC_INIT, &v->apic_events)) {
 		lv_vcpu_reset(v, true);
@@ -303,15 +303,12 @@ static int lv_serve_init(struct lv_vcpu *v)
 		lv_set_rip(v, 0);
 		v->mp_state = KVM_MP_STATE_RUNNABLE;
 	}
-	return LV_RESUME;
 }
 
 static int lv_serve_requests(struct lv_vcpu *v)
 {
 	int idx;
 
-	if (test_bit(LV_REQ_DEAD, &v->requests))
-		return -EIO;
 	if (test_and_clear_bit(LV_REQ_SHUTDOWN, &v->requests))
 		return lv_exit_to_user(v, KVM_EXIT_SHUTDOWN);
 	if (test_and_clear_bit(LV_REQ_STEP, &v->requests) &&
@@ -337,7 +334,7 @@ static int lv_serve_requests(struct lv_vcpu *v)
 /** lv_vcpu_runnable - has a halted vCPU a reason to run? by its own thread */
 bool lv_vcpu_runnable(struct lv_vcpu *v)
 {
-	if (READ_ONCE(v->apic_events) || READ_ONCE(v->vm->dead))
+	if (READ_ONCE(v->apic_events))
 		return true;
 	if (v->mp_state != KVM_MP_STATE_HALTED)
 		return v->mp_state == KVM_MP_STATE_RUNNABLE;
@@ -523,9 +520,7 @@ static int lv_vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 
 static int lv_vcpu_release(struct inode *inode, struct file *file)
 {
-	struct lv_vcpu *v = file->private_data;
-
-	lv_vm_put(v->vm);
+	lv_vm_put(((struct lv_vcpu *)file->private_data)->vm);
 	return 0;
 }
 
@@ -538,35 +533,15 @@ static const struct file_operations lv_vcpu_fops = {
 	.llseek = noop_llseek,
 };
 
+/* Types of the segment registers after INIT: data, code, busy TSS, LDT. */
+static const u8 lv_reset_types[LV_NR_SREGS] = { 3, 11, 3, 3, 3, 3, 11, 2 };
+
 /* The state that INIT leaves, and power-on where they differ. */
 void lv_vcpu_reset(struct lv_vcpu *v, bool init)
 {
-	static const struct kvm_segment data = {
-		.limit = 0xffff,
-		.type = 3,
-		.present = 1,
-		.s = 1,
-	};
-	static const struct kvm_segment code = {
-		.base = 0xffff0000,
-		.selector = 0xf000,
-		.limit = 0xffff,
-		.type = 11,
-		.present = 1,
-		.s = 1,
-	};
-	static const struct kvm_segment tr = {
-		.limit = 0xffff,
-		.type = 11,
-		.present = 1,
-	};
-	static const struct kvm_segment ldt = {
-		.limit = 0xffff,
-		.type = 2,
-		.present = 1,
-	};
 	static const struct kvm_dtable table = { .limit = 0xffff };
-	enum lv_sreg seg;
+	struct kvm_segment seg = { .limit = 0xffff, .present = 1 };
+	enum lv_sreg nr;
 
 	if (!init)
 		lv_fpu_reset(v);
@@ -584,15 +559,18 @@ void lv_vcpu_reset(struct lv_vcpu *v, bool init)
 	v->user_irq = -1;
 	v->nmi_injected = false;
 	v->nmi_pending = 0;
-	clear_bit(0, &v->nmi_queued);
-	clear_bit(1, &v->nmi_queued);
+	WRITE_ONCE(v->nmi_queued, 0);
 
 	lv_backend->vcpu_reset(v);
-	for (seg = LV_SREG_ES; seg <= LV_SREG_GS; seg++)
-		lv_backend->set_segment(v, seg,
-					seg == LV_SREG_CS ? &code : &data);
-	lv_backend->set_segment(v, LV_SREG_TR, &tr);
-	lv_backend->set_segment(v, LV_SREG_LDTR, &ldt);
+	for (nr = LV_SREG_ES; nr < LV_NR_SREGS; nr++) {
+		bool code = nr == LV_SREG_CS;
+
+		seg.s = nr <= LV_SREG_GS;
+		seg.type = lv_reset_types[nr];
+		seg.selector = code ? 0xf000 : 0;
+		seg.base = code ? 0xffff0000 : 0;
+		lv_backend->set_segment(v, nr, &seg);
+	}
 	lv_backend->set_table(v, false, &table);
 	lv_backend->set_table(v, true, &table);
 	lv_reset_crs(v, init);

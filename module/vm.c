@@ -17,9 +17,7 @@
 
 static int lv_vm_release(struct inode *inode, struct file *file)
 {
-	struct lv_vm *vm = file->private_data;
-
-	lv_vm_put(vm);
+	lv_vm_put(file->private_data);
 	return 0;
 }
 
@@ -30,12 +28,6 @@ static const struct file_operations lv_vm_fops = {
 	.compat_ioctl = lv_vm_ioctl,
 	.llseek = noop_llseek,
 };
-
-/** lv_vm_from_file - the VM of a VM file descriptor, or NULL */
-struct lv_vm *lv_vm_from_file(struct file *file)
-{
-	return file->f_op == &lv_vm_fops ? file->private_data : NULL;
-}
 
 static struct lv_vm *lv_vm_alloc(void)
 {
@@ -51,26 +43,15 @@ static struct lv_vm *lv_vm_alloc(void)
 
 	err = lv_memory_init(vm);
 	if (err)
-		goto out_mm;
-	err = lv_iobus_init(vm);
-	if (err)
-		goto out_memory;
-	err = lv_clock_init(vm);
-	if (err)
-		goto out_iobus;
-	/* Last: from here on the notifier sees the VM. */
-	err = lv_mmu_init(vm);
-	if (err)
-		goto out_clock;
-	return vm;
-
-out_clock:
+		goto out;
+	/* The MMU last: from then on the notifier sees the VM. */
+	err = lv_iobus_init(vm) ?: lv_clock_init(vm) ?: lv_mmu_init(vm);
+	if (!err)
+		return vm;
 	lv_clock_free(vm);
-out_iobus:
 	lv_iobus_free(vm);
-out_memory:
 	lv_memory_free(vm);
-out_mm:
+out:
 	mmdrop(vm->mm);
 	kvfree(vm);
 	return ERR_PTR(err);
@@ -128,13 +109,4 @@ void lv_vm_put(struct lv_vm *vm)
 		return;
 	lv_vm_free(vm);
 	lv_hardware_put();
-}
-
-/** lv_vm_kill - have every KVM_RUN return -EIO after an error of the host */
-void lv_vm_kill(struct lv_vm *vm, const char *why)
-{
-	if (!xchg(&vm->dead, true))
-		pr_err_ratelimited("VM of process %d stopped: %s\n",
-				   task_tgid_nr(current), why);
-	lv_request_all(vm, LV_REQ_DEAD, false);
 }

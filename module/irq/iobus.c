@@ -327,7 +327,7 @@ int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 	return -EOPNOTSUPP;
 }
 
-/** lv_iobus_init - create the bus of a new VM */
+/** lv_iobus_init - create the bus of a new VM; if it fails, free what is there */
 int lv_iobus_init(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = kzalloc(sizeof(*bus), GFP_KERNEL_ACCOUNT);
@@ -343,10 +343,8 @@ int lv_iobus_init(struct lv_vm *vm)
 	RCU_INIT_POINTER(bus->zones, kvzalloc(empty, GFP_KERNEL_ACCOUNT));
 	bus->ring = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!rcu_access_pointer(bus->eventfds) ||
-	    !rcu_access_pointer(bus->zones) || !bus->ring) {
-		lv_iobus_free(vm);
+	    !rcu_access_pointer(bus->zones) || !bus->ring)
 		return -ENOMEM;
-	}
 	vm->coalesced = virt_to_page(bus->ring);
 	return 0;
 }
@@ -355,9 +353,12 @@ int lv_iobus_init(struct lv_vm *vm)
 void lv_iobus_free(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = vm->iobus;
-	struct bus_table *t = rcu_dereference_protected(bus->eventfds, true);
+	struct bus_table *t;
 	unsigned int i;
 
+	if (!bus)
+		return;
+	t = rcu_dereference_protected(bus->eventfds, true);
 	for (i = 0; t && i < t->nr; i++)
 		eventfd_ctx_put(t->entry[i].eventfd);
 	kvfree(t);

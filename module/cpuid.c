@@ -580,18 +580,6 @@ LV_IOCTL(get_cpuid2)
 	return lv_cpuid_copy_out(arg, v->cpuid, v->nr_cpuid);
 }
 
-/** lv_cpuid_init - a vCPU starts without CPUID; after lv_msrs_init() */
-int lv_cpuid_init(struct lv_vcpu *v)
-{
-	lv_cpuid_changed(v);
-	return 0;
-}
-
-void lv_cpuid_free(struct lv_vcpu *v)
-{
-	kfree(v->cpuid);
-}
-
 /* ---- the exit ---- */
 
 #define LV_EBX_INTEL 0x756e6547 /* "Genu" */

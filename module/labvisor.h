@@ -118,6 +118,20 @@ struct lv_vcpu_stat {
 	u64 guest_steal_ns;
 };
 
+#define LV_NR_VAR_MTRRS 8
+#define LV_NR_FIXED_MTRRS 11
+
+/* struct lv_msrs - MSRs of a vCPU that only msr.c looks at */
+struct lv_msrs {
+	u64 apic_base; /* without in-kernel local APIC */
+	u64 tsc_adjust;
+	u64 mcg_status;
+	u64 mtrr_deftype;
+	u64 mtrr_fixed[LV_NR_FIXED_MTRRS];
+	u64 mtrr_var[2 * LV_NR_VAR_MTRRS];
+	u64 ucode_rev, arch_capabilities, hwcr, de_cfg;
+};
+
 /*
  * struct lv_vcpu - one virtual CPU; a backend's struct starts with it
  * @regs: general registers in hardware encoding (own); RSP only if available
@@ -174,7 +188,7 @@ struct lv_vcpu {
 	u8 eoi_vector; /* own: for KVM_EXIT_IOAPIC_EOI */
 
 	struct lv_io *io; /* once; port and memory access in progress, io.c */
-	struct lv_msrs *msrs; /* once; MTRRs and other rare MSRs, msr.c */
+	struct lv_msrs msrs; /* own */
 	struct xregs_state *xstate; /* once */
 	struct lv_mmu_cache mmu_cache; /* own */
 	struct {
@@ -472,8 +486,6 @@ bool lv_io_in_progress(const struct lv_vcpu *v);
 const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
 					     u32 index);
 void lv_cpuid_probe(void);
-int lv_cpuid_init(struct lv_vcpu *v);
-void lv_cpuid_free(struct lv_vcpu *v);
 void lv_cpuid_changed(struct lv_vcpu *v);
 void lv_cpuid_refresh(struct lv_vcpu *v);
 bool lv_feature_offered(unsigned int x86_feature);
@@ -486,11 +498,7 @@ u64 lv_apic_base(struct lv_vcpu *v);
 int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host);
 int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit);
-int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host);
-int lv_msr_set(struct lv_vcpu *v, u32 msr, u64 val, bool host);
-int lv_msrs_init(struct lv_vcpu *v);
 void lv_msrs_reset(struct lv_vcpu *v, bool init);
-void lv_msrs_free(struct lv_vcpu *v);
 
 /* ---- control registers and API state (regs.c, state.c) ---- */
 
@@ -604,7 +612,7 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_GET_EMULATED_CPUID, get_emulated_cpuid, LV_RAW)           \
 	X(KVM_GET_MSR_INDEX_LIST, get_msr_index_list, LV_RAW)           \
 	X(KVM_GET_MSR_FEATURE_INDEX_LIST, get_msr_feature_list, LV_RAW) \
-	X(KVM_GET_MSRS, get_feature_msrs, LV_RAW)
+	X(KVM_GET_MSRS, get_msrs, LV_RAW)
 
 #define LV_VM_IOCTLS(X)                                                  \
 	X(KVM_IRQ_LINE, irq_line, 0)                                     \

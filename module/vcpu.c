@@ -594,11 +594,12 @@ static int lv_vcpu_init(struct lv_vcpu *v, struct lv_vm *vm, u32 id)
 	v->run = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!v->run)
 		return -ENOMEM;
-	err = lv_backend->vcpu_init(v) ?: lv_fpu_init(v) ?: lv_msrs_init(v) ?:
-	      lv_io_init(v) ?: lv_cpuid_init(v) ?: lv_vcpu_apic_create(v);
+	err = lv_backend->vcpu_init(v) ?: lv_fpu_init(v) ?:
+	      lv_io_init(v) ?: lv_vcpu_apic_create(v);
 	if (err)
 		return err;
 
+	lv_cpuid_changed(v);
 	v->mp_state = !v->apic || id == vm->boot_cpu_id
 			      ? KVM_MP_STATE_RUNNABLE
 			      : KVM_MP_STATE_UNINITIALIZED;
@@ -611,9 +612,8 @@ static int lv_vcpu_init(struct lv_vcpu *v, struct lv_vm *vm, u32 id)
 void lv_vcpu_destroy(struct lv_vcpu *v)
 {
 	lv_vcpu_apic_free(v);
-	lv_cpuid_free(v);
+	kfree(v->cpuid);
 	lv_io_free(v);
-	lv_msrs_free(v);
 	lv_fpu_free(v);
 	lv_backend->vcpu_free(v);
 	lv_mmu_cache_free(&v->mmu_cache);

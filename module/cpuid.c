@@ -5,12 +5,8 @@
  * A feature is named once, in lv_offered[] or lv_emulated[]. Everything else
  * follows from where the kernel's feature words stand in CPUID.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/kvm_para.h>
 #include <linux/sched/stat.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <asm/cpufeature.h>
 #include <asm/processor.h>
 #include <asm/tsc.h>
@@ -409,9 +405,9 @@ static unsigned int lv_cpuid_slot(u32 function)
 				   : 4 * LV_CPUID_SLOTS;
 }
 
-/** lv_cpuid_find - the vCPU's entry for a leaf, NULL if there is none */
-const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
-					     u32 index)
+/* The vCPU's entry for a leaf, NULL if there is none. */
+static const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v,
+						    u32 function, u32 index)
 {
 	u32 i;
 

@@ -5,10 +5,7 @@
  * Handlers run first with interrupts off (vcpu->atomic). One that has to
  * sleep returns LV_SLEEPABLE before it changed anything.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/ratelimit.h>
-#include <linux/sched.h>
 
 #include "labvisor.h"
 #include "trace.h"

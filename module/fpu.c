@@ -7,10 +7,7 @@
  * guest's; nothing may sleep until it is saved again. While the guest's XCR0 is
  * active, only the guest may execute FPU instructions.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/log2.h>
-#include <linux/slab.h>
 #include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/xcr.h>

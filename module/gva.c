@@ -2,9 +2,6 @@
 /*
  * Guest linear addresses: the page walker's surroundings in the kernel.
  */
-#include <linux/mm.h>
-#include <linux/uaccess.h>
-
 #include "labvisor.h"
 #include "mmu/walk.h"
 
@@ -76,7 +73,7 @@ static bool canonical(const struct lv_walk *w, gva_t gva)
  * table is not resident; -EFAULT: a page table is outside of memory.
  */
 int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
-		  struct lv_fault *fault)
+		  struct lv_emul_fault *fault)
 {
 	struct lv_walk w;
 	u32 pf = 0;
@@ -84,7 +81,8 @@ int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
 
 	walk_init(v, &w);
 	if (unlikely(!canonical(&w, gva))) {
-		*fault = (struct lv_fault){ .vector = 13, .has_error = true };
+		*fault = (struct lv_emul_fault){ .vector = 13,
+						 .has_error = true };
 		return 1;
 	}
 	if (!access)
@@ -97,12 +95,10 @@ int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
 		pf |= LV_PF_FETCH;
 	ret = lv_walk(&w, gva, pf, gpa);
 	if (unlikely(ret == LV_WALK_FAULT)) {
-		*fault = (struct lv_fault){
-			.vector = 14,
-			.has_error = true,
-			.error = w.error,
-			.cr2 = gva,
-		};
+		*fault = (struct lv_emul_fault){ .vector = 14,
+						 .has_error = true,
+						 .error = w.error,
+						 .cr2 = gva };
 		return 1;
 	}
 	return ret;
@@ -171,7 +167,7 @@ bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len)
 int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max)
 {
 	gva_t gva = linear_rip(v);
-	struct lv_fault fault;
+	struct lv_emul_fault fault;
 	unsigned int done, n;
 	int ret = 0;
 	gpa_t gpa;

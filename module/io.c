@@ -9,10 +9,6 @@
  * read from devices so far. Writes to devices are queued and go out once the
  * instruction is complete, so no device sees one twice.
  */
-#include <linux/gfp.h>
-#include <linux/mm.h>
-#include <linux/slab.h>
-
 #include "labvisor.h"
 #include "trace.h"
 
@@ -123,7 +119,6 @@ static enum lv_emul_result lv_io_translate(struct lv_vcpu *v, gva_t linear,
 					   u32 access, gpa_t *gpa)
 {
 	struct lv_io *io = v->io;
-	struct lv_fault fault;
 	int err;
 
 	if (io->known_gpa != LV_INVALID_GPA && !(access & ~io->known_access) &&
@@ -131,20 +126,12 @@ static enum lv_emul_result lv_io_translate(struct lv_vcpu *v, gva_t linear,
 		*gpa = io->known_gpa;
 		return LV_EMUL_DONE;
 	}
-	err = lv_gva_to_gpa(v, linear, access, gpa, &fault);
+	err = lv_gva_to_gpa(v, linear, access, gpa, &io->emul.fault);
 	if (!err)
 		return LV_EMUL_DONE;
 	if (err == -EAGAIN)
 		return lv_io_sleep(io);
-	if (err < 0)
-		return LV_EMUL_UNHANDLED;
-	io->emul.fault = (struct lv_emul_fault){
-		.vector = fault.vector,
-		.has_error = fault.has_error,
-		.error = fault.error,
-		.cr2 = fault.cr2,
-	};
-	return LV_EMUL_FAULT;
+	return err < 0 ? LV_EMUL_UNHANDLED : LV_EMUL_FAULT;
 }
 
 static unsigned int lv_frag_len(gva_t linear, unsigned int bytes)
@@ -387,17 +374,6 @@ static void lv_emul_commit(struct lv_vcpu *v, const struct lv_emul *e)
 		lv_stepped(v);
 }
 
-static int lv_emul_inject(struct lv_vcpu *v, const struct lv_emul_fault *fault)
-{
-	if (fault->vector == X86_TRAP_PF)
-		lv_queue_page_fault(v, fault->error, fault->cr2);
-	else if (fault->has_error)
-		lv_queue_exception_error(v, fault->vector, fault->error);
-	else
-		lv_queue_exception(v, fault->vector);
-	return LV_RESUME;
-}
-
 /* Tell user space which instruction it was. */
 static int lv_emul_failed(struct lv_vcpu *v)
 {
@@ -472,7 +448,7 @@ static bool lv_try_insn(struct lv_vcpu *v, int *out)
 			*out = LV_RESUME;
 		return false;
 	case LV_EMUL_FAULT:
-		*out = lv_emul_inject(v, &e->fault);
+		*out = lv_inject_fault(v, &e->fault);
 		return false;
 	default:
 		*out = lv_emul_failed(v);
@@ -674,7 +650,7 @@ static int lv_string_done(struct lv_vcpu *v)
 static int lv_string_failed(struct lv_vcpu *v, enum lv_emul_result r)
 {
 	if (r == LV_EMUL_FAULT)
-		return lv_emul_inject(v, &v->io->emul.fault);
+		return lv_inject_fault(v, &v->io->emul.fault);
 	if (v->io->state == LV_IO_MMIO_READ)
 		v->io->state = LV_IO_IDLE; /* OUTS from a device: not offered */
 	return lv_emul_failed(v);

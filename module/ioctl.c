@@ -4,8 +4,6 @@
  * size the command encodes, and the handlers that belong nowhere else.
  */
 #include <linux/fs.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 
 #include "labvisor.h"
 

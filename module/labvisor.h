@@ -14,14 +14,17 @@
 
 #include <linux/hrtimer.h>
 #include <linux/kvm.h>
+#include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/preempt.h>
 #include <linux/rcuwait.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/srcu.h>
 #include <linux/static_call.h>
+#include <linux/uaccess.h>
 #include <asm/trapnr.h>
 #include <uapi/asm/debugreg.h>
 
@@ -279,29 +282,26 @@ static inline void lv_mark_dirty(struct lv_vcpu *v, enum lv_reg reg)
 	v->reg_dirty |= BIT(reg);
 }
 
-static inline u64 lv_rip(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_RIP);
-	return v->rip;
-}
-
-static inline void lv_set_rip(struct lv_vcpu *v, u64 rip)
-{
-	v->rip = rip;
-	lv_mark_dirty(v, LV_R_RIP);
-}
-
-static inline u64 lv_rflags(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_RFLAGS);
-	return v->rflags;
-}
-
-static inline void lv_set_rflags(struct lv_vcpu *v, u64 rflags)
-{
-	v->rflags = rflags;
-	lv_mark_dirty(v, LV_R_RFLAGS);
-}
+#define LV_GET_REG(name, reg)                          \
+	static inline u64 lv_##name(struct lv_vcpu *v) \
+	{                                              \
+		lv_cache(v, reg);                      \
+		return v->name;                        \
+	}
+#define LV_SET_REG(name, reg)                                         \
+	static inline void lv_set_##name(struct lv_vcpu *v, u64 name) \
+	{                                                             \
+		v->name = name;                                       \
+		lv_mark_dirty(v, reg);                                \
+	}
+LV_GET_REG(rip, LV_R_RIP)
+LV_SET_REG(rip, LV_R_RIP)
+LV_GET_REG(rflags, LV_R_RFLAGS)
+LV_SET_REG(rflags, LV_R_RFLAGS)
+LV_GET_REG(cr2, LV_R_CR2)
+LV_SET_REG(cr2, LV_R_CR2)
+LV_GET_REG(cr0, LV_R_CR0) /* lv_set_cr0() and lv_set_cr3(): regs.c */
+LV_GET_REG(cr3, LV_R_CR3)
 
 static inline u64 lv_reg(struct lv_vcpu *v, unsigned int nr)
 {
@@ -329,30 +329,6 @@ static inline void lv_set_edx_eax(struct lv_vcpu *v, u64 val)
 	v->regs[2] = val >> 32;
 }
 
-static inline u64 lv_cr0(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_CR0);
-	return v->cr0;
-}
-
-static inline u64 lv_cr2(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_CR2);
-	return v->cr2;
-}
-
-static inline void lv_set_cr2(struct lv_vcpu *v, u64 cr2)
-{
-	v->cr2 = cr2;
-	lv_mark_dirty(v, LV_R_CR2);
-}
-
-static inline u64 lv_cr3(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_CR3);
-	return v->cr3;
-}
-
 /* ---- requests and kicks (vcpu.c) ---- */
 
 static inline void lv_request(struct lv_vcpu *v, enum lv_request req)
@@ -371,7 +347,6 @@ static inline void lv_show_tpr(struct lv_vcpu *v)
 void lv_kick(struct lv_vcpu *v);
 void lv_request_all(struct lv_vm *vm, enum lv_request req, bool wait);
 struct lv_vcpu *lv_vcpu_by_id(struct lv_vm *vm, u32 id);
-bool lv_vcpu_runnable(struct lv_vcpu *v);
 void lv_vcpu_load(struct lv_vcpu *v);
 void lv_vcpu_put(struct lv_vcpu *v);
 void lv_vcpu_reset(struct lv_vcpu *v, bool init);
@@ -413,11 +388,9 @@ bool lv_is_64bit(struct lv_vcpu *v);
 
 void lv_queue_exception(struct lv_vcpu *v, u8 vector);
 void lv_queue_exception_error(struct lv_vcpu *v, u8 vector, u32 error);
-void lv_queue_page_fault(struct lv_vcpu *v, u32 error, gva_t cr2);
+int lv_inject_fault(struct lv_vcpu *v, const struct lv_emul_fault *fault);
 void lv_queue_debug(struct lv_vcpu *v, u64 dr6_bits);
-void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event);
 void lv_inject_events(struct lv_vcpu *v);
-void lv_deliver_payload(struct lv_vcpu *v);
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_post_nmi(struct lv_vcpu *v);
 bool lv_irq_pending(struct lv_vcpu *v);
@@ -448,18 +421,8 @@ int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
 
 /* ---- guest linear addresses (gva.c) ---- */
 
-/*
- * struct lv_fault - why a guest access faulted, ready for injection
- */
-struct lv_fault {
-	u8 vector;
-	bool has_error;
-	u32 error;
-	gva_t cr2;
-};
-
 int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
-		  struct lv_fault *fault);
+		  struct lv_emul_fault *fault);
 int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max);
 bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len);
 
@@ -483,8 +446,6 @@ bool lv_io_in_progress(const struct lv_vcpu *v);
 
 /* ---- CPUID and MSRs (cpuid.c, msr.c) ---- */
 
-const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
-					     u32 index);
 void lv_cpuid_probe(void);
 void lv_cpuid_changed(struct lv_vcpu *v);
 void lv_cpuid_refresh(struct lv_vcpu *v);

@@ -8,8 +8,6 @@
 #define pr_fmt(fmt) "labvisor: " fmt
 
 #include <linux/kvm_para.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <asm/mce.h>
 #include <asm/msr.h>
 #include <asm/mtrr.h>

@@ -8,12 +8,9 @@
  * a vCPU gets a new pair each time it comes to a CPU, and the guest is not told
  * that its clocks agree.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/kvm_para.h>
 #include <linux/sched/stat.h>
 #include <linux/sched/task.h>
-#include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <asm/pvclock-abi.h>
 #include <asm/tsc.h>

@@ -3,8 +3,6 @@
  * Control and debug registers: what the architecture checks when they are
  * written, and what follows from a change.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <asm/cpufeature.h>
 #include <asm/debugreg.h>
 #include <asm/fpu/xcr.h>

@@ -3,13 +3,9 @@
  * A vCPU's state as user space gets and sets it. A handler checks everything
  * before it changes anything.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/signal.h>
-#include <linux/uaccess.h>
 #include <asm/debugreg.h>
 #include <asm/processor-flags.h>
-#include <asm/trapnr.h>
 
 #include "labvisor.h"
 
@@ -406,7 +402,7 @@ LV_IOCTL(set_guest_debug)
 LV_IOCTL(translate)
 {
 	struct kvm_translation *tr = data;
-	struct lv_fault fault;
+	struct lv_emul_fault fault;
 	gpa_t gpa = LV_INVALID_GPA;
 	int idx = srcu_read_lock(&v->vm->mem.srcu);
 	int err = lv_gva_to_gpa(v, tr->linear_address, LV_ACCESS_READ, &gpa,

@@ -10,15 +10,11 @@
  * Most exits never leave the innermost loop. Handlers there must not sleep;
  * one that has to returns LV_SLEEPABLE and is called again outside.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/anon_inodes.h>
 #include <linux/entry-kvm.h>
 #include <linux/fs.h>
-#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/vtime.h>
 #include <asm/debugreg.h>
@@ -331,8 +327,8 @@ static int lv_serve_requests(struct lv_vcpu *v)
 	return LV_RESUME;
 }
 
-/** lv_vcpu_runnable - has a halted vCPU a reason to run? by its own thread */
-bool lv_vcpu_runnable(struct lv_vcpu *v)
+/* Has a halted vCPU a reason to run? It may be about to sleep. */
+static bool lv_vcpu_runnable(struct lv_vcpu *v)
 {
 	if (READ_ONCE(v->apic_events))
 		return true;

@@ -5,13 +5,10 @@
  * A VM lives as long as any file descriptor refers to it: its own, those of
  * its vCPUs, and mappings of those. Which goes first does not matter.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
-#include <linux/slab.h>
 
 #include "labvisor.h"
 

@@ -2,9 +2,6 @@
 /*
  * The KVM ioctls of the interrupt controllers.
  */
-#include <linux/slab.h>
-#include <linux/uaccess.h>
-
 #include "../compat.h"
 #include "irqchip.h"
 

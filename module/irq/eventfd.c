@@ -10,7 +10,6 @@
 #include <linux/file.h>
 #include <linux/poll.h>
 #include <linux/rculist.h>
-#include <linux/slab.h>
 
 #include "../compat.h"
 #include "irqchip.h"

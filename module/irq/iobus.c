@@ -4,9 +4,6 @@
  * user space. First the interrupt controllers, then eventfds (KVM_IOEVENTFD),
  * then coalesced zones. Lookups take no lock and do not sleep.
  */
-#include <linux/mm.h>
-#include <linux/slab.h>
-
 #include "../compat.h"
 #include "irqchip.h"
 

@@ -7,9 +7,6 @@
  * one raw spinlock. Everything here may be called in hard interrupts, except
  * creation and destruction.
  */
-#include <linux/mm.h>
-#include <linux/slab.h>
-
 #include "../compat.h"
 #include "irqchip.h"
 

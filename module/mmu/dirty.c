@@ -5,9 +5,6 @@
  * A page whose bit is clear is mapped read-only, so that the first write to it
  * faults. While a slot is logged, it has small mappings only.
  */
-#include <linux/mm.h>
-#include <linux/uaccess.h>
-
 #include "../labvisor.h"
 
 /* Pages whose bits go to or from user space in one piece. */

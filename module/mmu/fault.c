@@ -8,7 +8,6 @@
  * host knows without asking that the page may change.
  */
 #include <linux/mem_encrypt.h>
-#include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 

@@ -5,9 +5,6 @@
  * The caller holds vm->mem.srcu and runs in the VM's mm. Slots were checked by
  * access_ok() when they were made.
  */
-#include <linux/mm.h>
-#include <linux/uaccess.h>
-
 #include "../labvisor.h"
 
 /*

@@ -6,10 +6,6 @@
  * published. A change builds a new array and publishes it; the old one is freed
  * when nobody uses it any more (SRCU).
  */
-#include <linux/mm.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
-
 #include "../labvisor.h"
 
 /* More would overflow the int that counts pages in the host's mm code. */

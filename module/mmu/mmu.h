@@ -115,14 +115,12 @@ enum lv_tdp_op {
 	LV_TDP_CLEAR_YOUNG, /* the same, and forget it */
 };
 
-bool lv_tdp_is_leaf(u64 entry, int level);
 int lv_tdp_map(struct lv_vm *vm, struct lv_mmu_cache *cache, gfn_t gfn,
 	       int level, u64 leaf);
 bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 		   bool may_yield);
 void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 		    unsigned int nr);
-bool lv_tdp_young(struct lv_vm *vm, gfn_t start, gfn_t end, bool clear);
 int lv_tdp_init(struct lv_vm *vm);
 void lv_tdp_free(struct lv_vm *vm);
 int lv_mmu_cache_fill(struct lv_mmu_cache *cache);

@@ -9,10 +9,8 @@
  * before it drops the lock: the next one may find nothing to zap, and has to
  * rely on no CPU using what is gone.
  */
-#include <linux/gfp.h>
 #include <linux/list.h>
 #include <linux/mem_encrypt.h>
-#include <linux/mm.h>
 
 #include "../labvisor.h"
 
@@ -21,8 +19,8 @@
 /* A pass over 1 GiB of guest memory may go on without a pause. */
 #define PASS_PAGES lv_level_pages(3)
 
-/** lv_tdp_is_leaf() - does this present entry map memory? */
-bool lv_tdp_is_leaf(u64 entry, int level)
+/* Does this present entry map memory? */
+static bool lv_tdp_is_leaf(u64 entry, int level)
 {
 	return level == 1 || entry & fmt->large;
 }
@@ -204,12 +202,15 @@ static void change_finish(struct lv_vm *vm, struct change *c)
 }
 
 /*
- * lv_tdp_change - take mappings or permissions away, and flush the TLBs
- * @vm: the VM, whose mmu.lock is held for writing
- * @op: LV_TDP_ZAP or LV_TDP_PROTECT
+ * lv_tdp_change - take mappings or permissions away, and flush the TLBs; or
+ * see if memory was accessed. mmu.lock is held, for writing if anything goes.
  * @end: end of the range; large mappings that it cuts go as a whole
  * @may_yield: drop the lock and sleep if others wait
- * Return: true if there was something to change.
+ * Return: true if there was something to change, or something accessed.
+ *
+ * The TLBs are not flushed when accessed bits are cleared, as the host does not
+ * for its own page tables on x86: a CPU that keeps a translation for long makes
+ * the page look older.
  */
 bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 		   bool may_yield)
@@ -218,7 +219,8 @@ bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 	u64 *root = __va(vm->mmu.root);
 	bool changed = false;
 
-	lockdep_assert_held_write(&vm->mmu.lock);
+	if (op == LV_TDP_ZAP || op == LV_TDP_PROTECT)
+		lockdep_assert_held_write(&vm->mmu.lock);
 	for (; start < end; start = c.end) {
 		c.start = start;
 		c.end = min(end, round_down(start, PASS_PAGES) + PASS_PAGES);
@@ -231,7 +233,7 @@ bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 		}
 	}
 	change_finish(vm, &c);
-	return changed;
+	return changed || c.young;
 }
 
 /*
@@ -255,26 +257,6 @@ void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 		change_table(&c, __va(vm->mmu.root), fmt->levels, 0);
 	}
 	change_finish(vm, &c);
-}
-
-/*
- * lv_tdp_young - was guest memory accessed since the last time?
- * @vm: the VM, whose mmu.lock is held
- * @clear: forget it; only if there are accessed bits
- *
- * The TLBs are not flushed, as the host does not for its own page tables on
- * x86: a CPU that keeps a translation for long makes the page look older.
- */
-bool lv_tdp_young(struct lv_vm *vm, gfn_t start, gfn_t end, bool clear)
-{
-	struct change c = {
-		.op = clear ? LV_TDP_CLEAR_YOUNG : LV_TDP_TEST_YOUNG,
-		.start = start,
-		.end = end,
-	};
-
-	change_table(&c, __va(vm->mmu.root), fmt->levels, 0);
-	return c.young;
 }
 
 int lv_tdp_init(struct lv_vm *vm)

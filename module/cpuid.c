@@ -202,7 +202,7 @@ static void lv_cpuid_add_features(struct lv_cpuid_list *list)
 
 static void lv_cpuid_add_xsave(struct lv_cpuid_list *list)
 {
-	u64 mask = lv_fpu_supported();
+	u64 mask = lv_xfeatures;
 	struct kvm_cpuid_entry2 *e;
 	unsigned int i;
 
@@ -505,8 +505,7 @@ void lv_cpuid_changed(struct lv_vcpu *v)
 	e = lv_cpuid_find(v, 0xd, 0);
 	v->xcr0_allowed = XFEATURE_MASK_FP;
 	if (e && v->cr4_allowed & X86_CR4_OSXSAVE)
-		v->xcr0_allowed |= (e->eax | (u64)e->edx << 32) &
-				   lv_fpu_supported();
+		v->xcr0_allowed |= (e->eax | (u64)e->edx << 32) & lv_xfeatures;
 
 	if (v->apic) {
 		v->apic->has_x2apic = lv_guest_has(v, X86_FEATURE_X2APIC);

@@ -485,17 +485,14 @@ int lv_sync_regs_load(struct lv_vcpu *v);
 
 /* ---- guest FPU state (fpu.c) ---- */
 
-int lv_fpu_probe(void);
-u64 lv_fpu_supported(void); /* XCR0 bits that guests may have */
+extern u64 lv_xfeatures; /* once: XCR0 bits that guests may have */
+void lv_fpu_probe(void);
 u64 lv_xcr0(struct lv_vcpu *v);
 u32 lv_xsave_size(u64 xcr0, bool compacted);
 int lv_fpu_init(struct lv_vcpu *v);
-void lv_fpu_free(struct lv_vcpu *v);
 void lv_fpu_reset(struct lv_vcpu *v);
 void lv_fpu_load(struct lv_vcpu *v); /* preemption off until lv_fpu_put() */
 void lv_fpu_put(struct lv_vcpu *v);
-void lv_fpu_get_xmm(struct lv_vcpu *v, unsigned int nr, u64 val[2]);
-void lv_fpu_set_xmm(struct lv_vcpu *v, unsigned int nr, const u64 val[2]);
 
 /* ---- clocks and paravirtual interfaces (pv.c) ---- */
 

@@ -239,9 +239,7 @@ static int __init lv_module_init(void)
 	err = lv_choose_backend();
 	if (err)
 		return err;
-	err = lv_fpu_probe();
-	if (err)
-		goto out_backend;
+	lv_fpu_probe();
 	lv_cpuid_probe();
 	err = lv_register_device();
 	if (err)

@@ -610,7 +610,7 @@ void lv_vcpu_destroy(struct lv_vcpu *v)
 	lv_vcpu_apic_free(v);
 	kfree(v->cpuid);
 	lv_io_free(v);
-	lv_fpu_free(v);
+	kfree(v->xstate);
 	lv_backend->vcpu_free(v);
 	lv_mmu_cache_free(&v->mmu_cache);
 	free_page((unsigned long)v->run);

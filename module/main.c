@@ -88,12 +88,7 @@ static int lv_cpu_offline(unsigned int cpu)
 	return 0;
 }
 
-/**
- * lv_cpu_enter - a vCPU is about to be loaded on this CPU
- *
- * Context: preemption off.
- * Return: true if virtualization is on here.
- */
+/** lv_cpu_enter - turn virtualization on, if it is not; preemption is off */
 bool lv_cpu_enter(void)
 {
 	return likely(this_cpu_read(lv_cpu_on)) || !lv_cpu_enable();
@@ -111,11 +106,7 @@ static const char *lv_rival(void)
 	return boot_cpu_has(X86_FEATURE_SVM) ? "kvm_amd" : "kvm_intel";
 }
 
-/**
- * lv_hardware_get - turn virtualization on for the first VM
- *
- * Return: 0, or -EBUSY if somebody else has it on.
- */
+/** lv_hardware_get - turn it on for the first VM; -EBUSY: somebody else has */
 int lv_hardware_get(void)
 {
 	int err = 0;
@@ -248,9 +239,7 @@ static int __init lv_module_init(void)
 	err = lv_choose_backend();
 	if (err)
 		return err;
-	err = lv_fpu_probe();
-	if (err)
-		goto out_backend;
+	lv_fpu_probe();
 	lv_cpuid_probe();
 	err = lv_register_device();
 	if (err)

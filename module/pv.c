@@ -8,12 +8,9 @@
  * a vCPU gets a new pair each time it comes to a CPU, and the guest is not told
  * that its clocks agree.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/kvm_para.h>
 #include <linux/sched/stat.h>
 #include <linux/sched/task.h>
-#include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <asm/pvclock-abi.h>
 #include <asm/tsc.h>
@@ -23,26 +20,16 @@
 #define LV_TSC_TOLERANCE_PPM 250
 #define LV_PV_ENABLED BIT_ULL(0)
 
-/**
- * struct lv_clock - time of a VM
- * @lock: protects all below; taken with interrupts off
- * @tsc: host TSC at which
- * @raw: the kernel's monotonic raw clock was this
- * @ns: and the guest's kvmclock this
- * @tsc_offset: TSC offset of the vCPU that user space set last
- * @tsc_lost: ticks by which the host's TSC fell back since the VM began
- * @mul: nanoseconds = (TSC ticks << @shift) * @mul >> 32
- * @shift: right if negative
- */
+/* struct lv_clock - time of a VM */
 struct lv_clock {
-	raw_spinlock_t lock;
-	u64 tsc;
-	u64 raw;
-	u64 ns;
-	u64 tsc_offset;
-	u64 tsc_lost;
-	u32 mul;
-	s8 shift;
+	raw_spinlock_t lock; /* protects all below; taken with interrupts off */
+	u64 tsc; /* host TSC at which */
+	u64 raw; /* the kernel's monotonic raw clock was this */
+	u64 ns; /* and the guest's kvmclock this */
+	u64 tsc_offset; /* TSC offset of the vCPU that user space set last */
+	u64 tsc_lost; /* ticks by which the host's TSC fell back */
+	u32 mul; /* nanoseconds = (TSC ticks << @shift) * @mul >> 32 */
+	s8 shift; /* right if negative */
 };
 
 /** lv_clock_stable - do the TSCs of all host CPUs agree, for all time? */
@@ -124,7 +111,7 @@ void lv_clock_free(struct lv_vm *vm)
 	kfree(vm->clock);
 }
 
-LV_VM_IOCTL(ioctl_get_clock)
+LV_IOCTL(get_clock)
 {
 	struct kvm_clock_data *out = data;
 
@@ -137,7 +124,7 @@ LV_VM_IOCTL(ioctl_get_clock)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_set_clock)
+LV_IOCTL(set_clock)
 {
 	const struct kvm_clock_data *in = data;
 	struct lv_clock *c = vm->clock;
@@ -231,11 +218,8 @@ void lv_clock_load(struct lv_vcpu *v)
 	}
 }
 
-/**
- * lv_write_tsc - user space sets a vCPU's TSC
- * @v: the vCPU
- * @tsc: what it shall show now
- *
+/*
+ * lv_write_tsc - user space sets a vCPU's TSC.
  * It sets the vCPUs of a VM one after the other, and means them to agree: a
  * value within a second of what the last vCPU shows is taken to be the same.
  */
@@ -255,13 +239,13 @@ void lv_write_tsc(struct lv_vcpu *v, u64 tsc)
 	lv_set_tsc_offset(v, offset);
 }
 
-LV_VCPU_IOCTL(ioctl_get_tsc_khz)
+LV_IOCTL(get_tsc_khz)
 {
 	return v->vm->tsc_khz;
 }
 
 /* There is no scaling: only what is the host's rate anyway. */
-LV_VCPU_IOCTL(ioctl_set_tsc_khz)
+LV_IOCTL(set_tsc_khz)
 {
 	u64 khz = v->vm->tsc_khz;
 	u64 slack = div_u64(khz * LV_TSC_TOLERANCE_PPM, 1000000);
@@ -324,7 +308,7 @@ void lv_serve_clock(struct lv_vcpu *v)
 	lv_write_versioned(v, &v->clock, &info, sizeof(info), &info.version);
 }
 
-LV_VCPU_IOCTL(ioctl_kvmclock_ctrl)
+LV_IOCTL(kvmclock_ctrl)
 {
 	if (!v->clock.msr)
 		return -EINVAL;
@@ -413,10 +397,8 @@ void lv_pv_eoi_before_entry(struct lv_vcpu *v)
 	srcu_read_unlock(&v->vm->mem.srcu, idx);
 }
 
-/**
- * lv_pv_eoi_after_exit - before anything looks at the local APIC
- * @v: the vCPU
- *
+/*
+ * lv_pv_eoi_after_exit - before anything looks at the local APIC.
  * If the page was swapped out meanwhile, lv_serve_pv_eoi() reads it; until
  * then lv_inject_events() must not take another interrupt.
  */

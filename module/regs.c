@@ -3,8 +3,6 @@
  * Control and debug registers: what the architecture checks when they are
  * written, and what follows from a change.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <asm/cpufeature.h>
 #include <asm/debugreg.h>
 #include <asm/fpu/xcr.h>
@@ -44,11 +42,9 @@ bool lv_is_pae(u64 cr0, u64 cr4, u64 efer)
 	return cr0 & X86_CR0_PG && cr4 & X86_CR4_PAE && !(efer & EFER_LMA);
 }
 
-/**
+/*
  * lv_load_pdptes - load the PDPTEs of PAE paging, as a CR3 write does
- * @v: the vCPU
  * @cr3: where they are
- *
  * Return: 0, -EINVAL if one has reserved bits set, or LV_SLEEPABLE.
  */
 int lv_load_pdptes(struct lv_vcpu *v, u64 cr3)
@@ -279,12 +275,9 @@ int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0)
 
 /* ---- debug registers ---- */
 
-/**
+/*
  * lv_set_dr - write a debug register
- * @v: the vCPU
  * @nr: 0 to 7; 4 and 5 stand for 6 and 7
- * @val: value
- *
  * Return: 0, or -EINVAL if the upper half of DR6 or DR7 is not zero: #GP.
  */
 int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val)
@@ -312,17 +305,7 @@ u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr)
 
 /* ---- all control registers at once: power-on, INIT, user space ---- */
 
-/**
- * lv_check_crs - can this be the state of a CPU?
- * @v: the vCPU
- * @cr0: CR0
- * @cr3: CR3
- * @cr4: CR4
- * @efer: EFER
- * @cs: code segment
- *
- * Return: 0 or -EINVAL.
- */
+/** lv_check_crs - can this be the state of a CPU? 0 or -EINVAL */
 int lv_check_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer,
 		 const struct kvm_segment *cs)
 {

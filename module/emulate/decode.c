@@ -574,13 +574,10 @@ static bool lock_allowed(const struct lv_insn *insn)
 	return insn->mem && insn->enc != LV_ENC_RM && LOCKABLE >> insn->op & 1;
 }
 
-/**
+/*
  * lv_decode - decode one instruction
- * @insn: out
  * @bytes: what is at CS:rIP
  * @n: how many of them are there
- * @mode: code size
- *
  * Return: 0, -ENODATA if the instruction goes on after @n bytes, or -EINVAL if it
  * is undefined (with the length a CPU without the extension would see).
  */

@@ -11,11 +11,7 @@ enum access {
 	ACCESS_MODIFY = ACCESS_READ | ACCESS_WRITE,
 };
 
-/**
- * lv_emul_raise - end an instruction with an exception
- * @e: the instruction
- * @vector: #UD, #SS or #GP; the error code is always 0
- */
+/** lv_emul_raise - end an instruction with #UD, #SS(0) or #GP(0) */
 enum lv_emul_result lv_emul_raise(struct lv_emul *e, u8 vector)
 {
 	e->fault = (struct lv_emul_fault){
@@ -58,15 +54,10 @@ static bool segment_allows(const struct lv_emul *e,
 	return last <= seg->limit;
 }
 
-/**
+/*
  * lv_emul_linear - apply segmentation to an access
- * @e: the instruction
- * @nr: segment register
  * @offset: first byte, truncated to the address size
- * @bytes: size of the access
  * @write: it is (also) a write
- * @linear: out
- *
  * Return: LV_EMUL_DONE, or LV_EMUL_FAULT with #GP(0) or #SS(0).
  */
 enum lv_emul_result lv_emul_linear(struct lv_emul *e, u8 nr, u64 offset,
@@ -508,12 +499,7 @@ static enum lv_emul_result branch_rm(struct lv_emul *e)
 	return LV_EMUL_DONE;
 }
 
-/**
- * lv_emulate - execute a decoded instruction
- * @e: the instruction and the state it works on
- *
- * Return: see enum lv_emul_result.
- */
+/** lv_emulate - execute a decoded instruction */
 enum lv_emul_result lv_emulate(struct lv_emul *e)
 {
 	e->write_intent = false;

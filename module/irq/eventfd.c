@@ -4,44 +4,30 @@
  * signal comes. With a resample eventfd the GSI is a level: it stays high
  * until the guest ends the interrupt, then the device is asked again.
  *
- * KVM_IOEVENTFD: a guest write signals an eventfd; the table is in iobus.c.
- *
  * Order of locks: an eventfd's own, then chip->lock.
  */
 #include <linux/eventfd.h>
 #include <linux/file.h>
 #include <linux/poll.h>
 #include <linux/rculist.h>
-#include <linux/slab.h>
 
-#include "../labvisor.h"
 #include "../compat.h"
 #include "irqchip.h"
 
 #define MAX_IRQFDS LV_MAX_GSIS
 
-/**
- * struct irqfd - one eventfd that injects
- * @chip: where (once)
- * @gsi: what (once)
- * @eventfd: signalled by the device (once)
- * @resample: signalled when the guest ends the interrupt, or NULL (once)
- * @node: in chip->irqfds
- * @dead: in a list of those to free (irqfd_lock)
- * @wait: called when @eventfd is signalled
- * @poll: how @wait came to the eventfd's wait queue
- * @closed: @eventfd was closed for good (atomic)
- */
+/* struct irqfd - one eventfd that injects */
 struct irqfd {
-	struct lv_irqchip *chip;
-	u32 gsi;
-	struct eventfd_ctx *eventfd;
+	struct lv_irqchip *chip; /* where (once) */
+	u32 gsi; /* what (once) */
+	struct eventfd_ctx *eventfd; /* signalled by the device (once) */
+	/* signalled when the guest ends the interrupt, or NULL (once) */
 	struct eventfd_ctx *resample;
-	struct list_head node;
-	struct list_head dead;
-	wait_queue_entry_t wait;
-	poll_table poll;
-	bool closed;
+	struct list_head node; /* in chip->irqfds */
+	struct list_head dead; /* in a list of those to free (irqfd_lock) */
+	wait_queue_entry_t wait; /* called when @eventfd is signalled */
+	poll_table poll; /* how @wait came to the eventfd's wait queue */
+	bool closed; /* @eventfd was closed for good (atomic) */
 };
 
 static void inject(const struct irqfd *irqfd)
@@ -86,13 +72,14 @@ static void enqueue(struct file *file, wait_queue_head_t *queue,
 /* Lower the lines that ended; chip->lock is held. */
 void lv_irqfd_lower(struct lv_irqchip *chip, const struct lv_ended *ended)
 {
+	const struct lv_route *route;
 	struct irqfd *irqfd;
 
-	list_for_each_entry_rcu(irqfd, &chip->irqfds, node)
-		if (irqfd->resample &&
-		    lv_irqchip_is_ended(chip, irqfd->gsi, ended))
-			lv_irqchip_drive(chip, irqfd->gsi, LV_LINE_RESAMPLE,
-					 false);
+	list_for_each_entry_rcu(irqfd, &chip->irqfds, node) {
+		route = lv_irqchip_route(chip, irqfd->gsi);
+		if (irqfd->resample && lv_route_ended(route, ended))
+			lv_irqchip_drive(chip, route, LV_LINE_RESAMPLE, false);
+	}
 }
 
 /* Ask the devices of the lines that ended; chip->lock is not held. */
@@ -102,7 +89,7 @@ void lv_irqfd_resample(struct lv_irqchip *chip, const struct lv_ended *ended)
 
 	list_for_each_entry_rcu(irqfd, &chip->irqfds, node)
 		if (irqfd->resample &&
-		    lv_irqchip_is_ended(chip, irqfd->gsi, ended))
+		    lv_route_ended(lv_irqchip_route(chip, irqfd->gsi), ended))
 			lv_eventfd_signal(irqfd->resample);
 }
 
@@ -174,10 +161,7 @@ static void reap(struct work_struct *work)
 	remove(container_of(work, struct lv_irqchip, irqfd_reap), NULL, 0);
 }
 
-/**
- * lv_irqfd_init - for a new irqchip
- * @chip: the irqchip
- */
+/** lv_irqfd_init - for a new irqchip */
 void lv_irqfd_init(struct lv_irqchip *chip)
 {
 	mutex_init(&chip->irqfd_lock);
@@ -185,10 +169,7 @@ void lv_irqfd_init(struct lv_irqchip *chip)
 	INIT_WORK(&chip->irqfd_reap, reap);
 }
 
-/**
- * lv_irqfd_shutdown - no eventfd injects any more
- * @chip: an irqchip that nobody else uses
- */
+/** lv_irqfd_shutdown - no eventfd injects any more; only we use the chip */
 void lv_irqfd_shutdown(struct lv_irqchip *chip)
 {
 	struct irqfd *irqfd, *next;
@@ -271,7 +252,7 @@ static int deassign(struct lv_irqchip *chip, const struct kvm_irqfd *args)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_irqfd)
+LV_IOCTL(irqfd)
 {
 	struct lv_irqchip *chip = smp_load_acquire(&vm->irqchip);
 	const struct kvm_irqfd *args = data;
@@ -295,44 +276,5 @@ LV_VM_IOCTL(ioctl_irqfd)
 		return -EBADF;
 	ret = assign(chip, args, file);
 	fput(file);
-	return ret;
-}
-
-/* ---- KVM_IOEVENTFD ---- */
-
-static bool ioeventfd_valid(const struct kvm_ioeventfd *args)
-{
-	const u32 flags = KVM_IOEVENTFD_FLAG_DATAMATCH |
-			  KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN;
-
-	if (args->flags & ~flags)
-		return false;
-	if (args->len > 8 || (args->len && !is_power_of_2(args->len)))
-		return false;
-	if (!args->len && args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH)
-		return false;
-	return args->addr + args->len >= args->addr;
-}
-
-LV_VM_IOCTL(ioctl_ioeventfd)
-{
-	const struct kvm_ioeventfd *args = data;
-	struct eventfd_ctx *eventfd;
-	int ret;
-
-	if (!ioeventfd_valid(args))
-		return -EINVAL;
-	eventfd = eventfd_ctx_fdget(args->fd);
-	if (IS_ERR(eventfd))
-		return PTR_ERR(eventfd);
-
-	if (args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN) {
-		ret = lv_iobus_remove_eventfd(vm->iobus, args, eventfd);
-		eventfd_ctx_put(eventfd);
-		return ret;
-	}
-	ret = lv_iobus_add_eventfd(vm->iobus, args, eventfd);
-	if (ret)
-		eventfd_ctx_put(eventfd);
 	return ret;
 }

@@ -136,10 +136,8 @@ static void tick(struct lv_pit *pit)
 		pit->owed++;
 }
 
-/**
- * lv_pit_timer_expired - the armed deadline has come
- * @pit: the PIT
- *
+/*
+ * lv_pit_timer_expired - the armed deadline has come.
  * The timer cannot be waited for under the irqchip lock, so a call may be
  * late, after the guest has stopped or reloaded the channel.
  */
@@ -163,10 +161,7 @@ void lv_pit_timer_expired(struct lv_pit *pit)
 	lv_pit_timer_arm(pit, pit->expiry);
 }
 
-/**
- * lv_pit_ack - the guest has ended a timer interrupt: pay one tick if owed
- * @pit: the PIT
- */
+/** lv_pit_ack - the guest has ended a timer interrupt: pay one tick if owed */
 void lv_pit_ack(struct lv_pit *pit)
 {
 	if (pit->owed && lv_pit_pulse(pit) > 0)
@@ -333,11 +328,7 @@ static void write_speaker(struct lv_pit *pit, u8 val)
 		pit->state.flags |= KVM_PIT_FLAGS_SPEAKER_DATA_ON;
 }
 
-/**
- * lv_pit_read - read a port of the PIT or the speaker port
- * @pit: the PIT
- * @port: I/O port
- */
+/** lv_pit_read - read a port of the PIT or the speaker port */
 u8 lv_pit_read(struct lv_pit *pit, u16 port)
 {
 	unsigned int index = port & 3;
@@ -349,12 +340,7 @@ u8 lv_pit_read(struct lv_pit *pit, u16 port)
 	return read_count(&pit->state.channels[array_index_nospec(index, 3)]);
 }
 
-/**
- * lv_pit_write - write a port of the PIT or the speaker port
- * @pit: the PIT
- * @port: I/O port
- * @val: value to write
- */
+/** lv_pit_write - write a port of the PIT or the speaker port */
 void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 {
 	unsigned int index = port & 3;
@@ -369,13 +355,9 @@ void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 
 /* ---- life cycle and state ---- */
 
-/**
- * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state
- * @pit: the PIT
- * @state: KVM's state
- *
+/*
+ * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state.
  * Channel 0 starts a full period now, the others count on.
- *
  * Return: 0, or -EINVAL.
  */
 int lv_pit_set_state(struct lv_pit *pit, const struct kvm_pit_state2 *state)
@@ -395,10 +377,7 @@ int lv_pit_set_state(struct lv_pit *pit, const struct kvm_pit_state2 *state)
 	return 0;
 }
 
-/**
- * lv_pit_init - power up: nothing counts until it is programmed
- * @pit: the PIT
- */
+/** lv_pit_init - power up: nothing counts until it is programmed */
 void lv_pit_init(struct lv_pit *pit)
 {
 	unsigned int i;

@@ -12,11 +12,8 @@ static const u8 chip_pins[KVM_NR_IRQCHIPS] = {
 	[KVM_IRQCHIP_IOAPIC] = KVM_IOAPIC_NUM_PINS,
 };
 
-/**
- * lv_msi_decode - the message that an MSI write of @data to @address sends
- * @address: MSI address
- * @data: MSI data
- *
+/*
+ * lv_msi_decode - the message that an MSI write of @data to @address sends.
  * With the redirection hint the destination names candidates, as in lowest
  * priority mode.
  */
@@ -37,13 +34,7 @@ struct lv_apic_msg lv_msi_decode(u32 address, u32 data)
 	return msg;
 }
 
-/**
- * lv_routing_gsis - how many GSIs a table for @entries must hold
- * @entries: user space's routes
- * @nr: number of @entries
- *
- * Return: the number, or -EINVAL if one is too high.
- */
+/** lv_routing_gsis - GSIs that a table for @entries must hold, or -EINVAL */
 int lv_routing_gsis(const struct kvm_irq_routing_entry *entries, u32 nr)
 {
 	u32 i, gsis = 0;
@@ -115,14 +106,11 @@ static void clear(struct lv_routing *table)
 	}
 }
 
-/**
+/*
  * lv_routing_fill - build a table
  * @table: with @nr as lv_routing_gsis() said
- * @entries: user space's routes
- * @nr: number of @entries
  *
  * A GSI may go to one pin of each chip, or to one message.
- *
  * Return: 0, or -EINVAL.
  */
 int lv_routing_fill(struct lv_routing *table,

@@ -8,7 +8,6 @@
  * host knows without asking that the page may change.
  */
 #include <linux/mem_encrypt.h>
-#include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 
@@ -16,18 +15,12 @@
 
 #define fmt (&lv_backend->tdp)
 
-/**
- * struct host_page - what the launcher's page tables say about an address
- * @pfn: host frame at the address itself, also inside a large page
- * @level: page size, as a level
- * @writable: writable, and dirty already
- * @cached: ordinary memory, not a device's
- */
+/* struct host_page - what the launcher's page tables say about an address */
 struct host_page {
-	lv_pfn_t pfn;
-	int level;
-	bool writable;
-	bool cached;
+	lv_pfn_t pfn; /* of the address itself, also inside a large page */
+	int level; /* page size, as a level */
+	bool writable; /* writable, and dirty already */
+	bool cached; /* ordinary memory, not a device's */
 };
 
 /** struct fault - a fault on the way; @level is known once the host's page is */

@@ -5,9 +5,6 @@
  * The caller holds vm->mem.srcu and runs in the VM's mm. Slots were checked by
  * access_ok() when they were made.
  */
-#include <linux/mm.h>
-#include <linux/uaccess.h>
-
 #include "../labvisor.h"
 
 /*
@@ -73,14 +70,9 @@ static int copy(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
 	return 0;
 }
 
-/**
- * lv_gpa_read() - read guest memory
- * @vm: the VM
- * @gpa: from where
- * @buf: to where
- * @len: how much; may cross pages
+/*
+ * lv_gpa_read - read guest memory
  * @atomic: do not fault pages in
- *
  * Return: 0; -EFAULT: not memory, or not accessible; -EAGAIN: @atomic, and
  * not resident.
  */
@@ -90,15 +82,11 @@ int lv_gpa_read(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
 	return copy(vm, gpa, buf, len, false, atomic);
 }
 
-/**
- * lv_gpa_write() - write guest memory
- * @vm: the VM
- * @gpa: to where
- * @buf: from where
+/*
+ * lv_gpa_write - write guest memory
  * @len: how much; may cross pages, the first of which may then be written
  *	although a later one fails
  * @atomic: do not fault pages in
- *
  * Return: as lv_gpa_read(), or -EPERM for read-only memory.
  */
 int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
@@ -120,14 +108,11 @@ static int get_entry(void __user *uptr, unsigned int size, u64 *val)
 	return 0;
 }
 
-/**
- * lv_gpa_read_entry() - read a guest page-table entry, in one piece
- * @vm: the VM
+/*
+ * lv_gpa_read_entry - read a guest page-table entry, in one piece
  * @gpa: its address, aligned
  * @size: 4 or 8
- * @val: the entry
  * @atomic: do not fault pages in
- *
  * Return: as lv_gpa_read().
  */
 int lv_gpa_read_entry(struct lv_vm *vm, gpa_t gpa, unsigned int size, u64 *val,
@@ -175,15 +160,12 @@ static int cmpxchg_user(void __user *uptr, void *old, const void *new,
 	}
 }
 
-/**
- * lv_gpa_cmpxchg() - compare and exchange in guest memory
- * @vm: the VM
+/*
+ * lv_gpa_cmpxchg - compare and exchange in guest memory
  * @gpa: where; aligned to @len, for a split lock would be fatal in the kernel
  * @old: value to expect; the value found, if it is another
- * @new: value to store
  * @len: 1, 2, 4 or 8
  * @atomic: do not fault pages in
- *
  * Return: 0: stored; 1: not stored, @old updated; -EINVAL: no such @len, or
  * not aligned; otherwise as lv_gpa_write().
  */

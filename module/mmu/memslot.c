@@ -6,10 +6,6 @@
  * published. A change builds a new array and publishes it; the old one is freed
  * when nobody uses it any more (SRCU).
  */
-#include <linux/mm.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
-
 #include "../labvisor.h"
 
 /* More would overflow the int that counts pages in the host's mm code. */
@@ -226,14 +222,8 @@ static int slot_set(struct lv_vm *vm, const struct lv_slot *old,
 	return ret;
 }
 
-/**
- * lv_ioctl_set_user_memory_region() - create, change, move or delete a slot
- * @vm: the VM
- * @data: struct kvm_userspace_memory_region
- * @arg: unused
- */
-long lv_ioctl_set_user_memory_region(struct lv_vm *vm, void *data,
-				     unsigned long arg)
+/* Create, change, move or delete a slot. */
+LV_IOCTL(set_user_memory_region)
 {
 	const struct kvm_userspace_memory_region *mem = data;
 	struct lv_slot new = {
@@ -249,14 +239,10 @@ long lv_ioctl_set_user_memory_region(struct lv_vm *vm, void *data,
 	ret = region_check(mem);
 	if (ret)
 		return ret;
-	mutex_lock(&vm->lock);
 	old = slot_by_id(lv_slots(vm), mem->slot);
 	if (new.npages)
-		ret = slot_set(vm, old, &new);
-	else
-		ret = old ? slot_remove(vm, old, NULL) : -EINVAL;
-	mutex_unlock(&vm->lock);
-	return ret;
+		return slot_set(vm, old, &new);
+	return old ? slot_remove(vm, old, NULL) : -EINVAL;
 }
 
 int lv_memory_init(struct lv_vm *vm)

@@ -17,7 +17,8 @@ esac
 load()
 {
 	case $driver in
-	labvisor) insmod /lab/labvisor.ko ;;
+	# shellcheck disable=SC2086 # a word each
+	labvisor) insmod /lab/labvisor.ko $LABVISOR_PARAMS ;;
 	kvm) modprobe kvm_amd ;;
 	esac
 }

@@ -479,17 +479,8 @@ int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val)
 /* Only one operand can be the one that faulted, unless there are two. */
 static bool lv_has_one_operand(const struct lv_insn *insn)
 {
-	switch (insn->op) {
-	case LV_OP_MOVS:
-	case LV_OP_CMPS:
-	case LV_OP_PUSH:
-	case LV_OP_POP:
-	case LV_OP_CALL:
-	case LV_OP_JMP:
-		return false;
-	default:
-		return true;
-	}
+	return insn->op != LV_OP_MOVS && insn->op != LV_OP_CMPS &&
+	       (insn->op < LV_OP_PUSH || insn->op > LV_OP_JMP);
 }
 
 /*

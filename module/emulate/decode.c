@@ -207,14 +207,11 @@ static const struct sse_move {
 };
 /* clang-format on */
 
-#define LOCKABLE                                                         \
-	(BIT_ULL(LV_OP_ADD) | BIT_ULL(LV_OP_OR) | BIT_ULL(LV_OP_ADC) |   \
-	 BIT_ULL(LV_OP_SBB) | BIT_ULL(LV_OP_AND) | BIT_ULL(LV_OP_SUB) |  \
-	 BIT_ULL(LV_OP_XOR) | BIT_ULL(LV_OP_NOT) | BIT_ULL(LV_OP_NEG) |  \
-	 BIT_ULL(LV_OP_INC) | BIT_ULL(LV_OP_DEC) | BIT_ULL(LV_OP_BTS) |  \
-	 BIT_ULL(LV_OP_BTR) | BIT_ULL(LV_OP_BTC) | BIT_ULL(LV_OP_XADD) | \
-	 BIT_ULL(LV_OP_XCHG) | BIT_ULL(LV_OP_CMPXCHG) |                  \
-	 BIT_ULL(LV_OP_CMPXCHG8B))
+#define OP(op) BIT_ULL(LV_OP_##op)
+#define LOCKABLE                                                               \
+	(OP(ADD) | OP(OR) | OP(ADC) | OP(SBB) | OP(AND) | OP(SUB) | OP(XOR) |  \
+	 OP(NOT) | OP(NEG) | OP(INC) | OP(DEC) | OP(BTS) | OP(BTR) | OP(BTC) | \
+	 OP(XADD) | OP(XCHG) | OP(CMPXCHG) | OP(CMPXCHG8B))
 
 struct cursor {
 	const u8 *bytes;
@@ -514,32 +511,18 @@ static void decode_sizes(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 
 static void decode_imm(struct lv_insn *insn, struct cursor *c, u32 desc)
 {
-	unsigned int z = min_t(u8, insn->op_bytes, 4);
+	u8 z = min_t(u8, insn->op_bytes, 4);
+	const u8 bytes[] = {
+		[IMM_8] = 1,
+		[IMM_16] = 2,
+		[IMM_Z] = z,
+		[IMM_V] = insn->op_bytes,
+		[IMM_ENTER] = 3,
+		[IMM_FAR] = z + 2,
+		[IMM_TEST] = insn->op == LV_OP_TEST ? z : 0,
+	};
 
-	switch (desc >> IMM_SHIFT & 0xf) {
-	case IMM_8:
-		insn->imm = take_signed(c, 1);
-		break;
-	case IMM_16:
-		insn->imm = take_signed(c, 2);
-		break;
-	case IMM_Z:
-		insn->imm = take_signed(c, z);
-		break;
-	case IMM_V:
-		insn->imm = take_signed(c, insn->op_bytes);
-		break;
-	case IMM_ENTER:
-		insn->imm = take(c, 3);
-		break;
-	case IMM_FAR:
-		insn->imm = take(c, z + 2);
-		break;
-	case IMM_TEST:
-		if (insn->op == LV_OP_TEST)
-			insn->imm = take_signed(c, z);
-		break;
-	}
+	insn->imm = take_signed(c, bytes[desc >> IMM_SHIFT & 7]);
 }
 
 /* Replace the special encodings by the general ones that lv_emulate() knows. */

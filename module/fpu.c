@@ -92,8 +92,6 @@ void lv_fpu_probe(void)
 	lv_xstate_bytes = lv_xsave_size(lv_xfeatures, false);
 }
 
-/* ---- life ---- */
-
 int lv_fpu_init(struct lv_vcpu *v)
 {
 	/* A power of two, because then the allocator aligns it by its size. */
@@ -113,8 +111,6 @@ void lv_fpu_reset(struct lv_vcpu *v)
 	v->xstate->i387.mxcsr = LV_MXCSR_RESET;
 	v->xcr0 = XFEATURE_MASK_FP;
 }
-
-/* ---- in and out of the registers ---- */
 
 static void lv_xsave(struct lv_vcpu *v)
 {
@@ -198,8 +194,6 @@ void lv_emul_write_xmm(struct lv_emul *e, unsigned int nr, const u64 val[2])
 	memcpy(&v->xstate->i387.xmm_space[nr * 4], val, 16);
 	v->xstate->header.xfeatures |= XFEATURE_MASK_SSE;
 }
-
-/* ---- ioctls ---- */
 
 LV_IOCTL(get_fpu)
 {

@@ -281,18 +281,8 @@ enum lv_emul_result lv_emul_cmpxchg(struct lv_emul *e, gva_t linear,
 
 static void lv_fill_seg(struct lv_vcpu *v, struct lv_emul *e, unsigned int nr)
 {
-	struct kvm_segment seg;
-
-	lv_call(get_segment)(v, nr, &seg);
-	e->seg[nr] = (struct lv_emul_seg){
-		.base = seg.base,
-		.limit = seg.limit,
-		.selector = seg.selector,
-		.type = seg.type,
-		.s = seg.s,
-		.present = seg.present && !seg.unusable,
-		.db = seg.db,
-	};
+	lv_call(get_segment)(v, nr, &e->seg[nr]);
+	e->seg[nr].present &= !e->seg[nr].unusable;
 }
 
 /* In 64-bit mode only FS and GS matter, if they are used, or a selector. */

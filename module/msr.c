@@ -151,8 +151,6 @@ LV_SET(hw_address)
 	return 0;
 }
 
-/* ---- time ---- */
-
 LV_GET(tsc)
 {
 	*val = lv_guest_tsc(v, rdtsc());
@@ -200,8 +198,6 @@ LV_SET(tsc_aux)
 	lv_backend->set_msr(v, msr, val);
 	return 0;
 }
-
-/* ---- local APIC ---- */
 
 /** lv_apic_base - IA32_APIC_BASE, wherever the local APIC is */
 u64 lv_apic_base(struct lv_vcpu *v)
@@ -256,8 +252,6 @@ LV_SET(x2apic)
 	return err;
 }
 
-/* ---- memory types ---- */
-
 static bool lv_valid_mtrr_type(u8 type)
 {
 	return type < 8 &&
@@ -305,8 +299,6 @@ LV_SET(pat)
 	lv_backend->set_msr(v, msr, val);
 	return 0;
 }
-
-/* ---- modes and speculation ---- */
 
 LV_SET(efer)
 {
@@ -599,8 +591,6 @@ int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 	lv_skip_insn(v, exit);
 	return LV_RESUME;
 }
-
-/* ---- life ---- */
 
 /* Values of MSRs that tell about the host. */
 static u64 lv_host_feature_msr(u32 msr)

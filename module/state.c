@@ -17,8 +17,6 @@
 	 X86_EFLAGS_VM | X86_EFLAGS_AC | X86_EFLAGS_VIF | X86_EFLAGS_VIP | \
 	 X86_EFLAGS_ID)
 
-/* ---- general registers ---- */
-
 /* The order of struct kvm_regs, before RIP and RFLAGS. */
 static const u8 lv_kvm_regs[16] = { LV_RAX, LV_RBX, LV_RCX, LV_RDX,
 				    LV_RSI, LV_RDI, LV_RSP, LV_RBP,
@@ -316,8 +314,6 @@ LV_IOCTL(nmi)
 	return 0;
 }
 
-/* ---- multiprocessing state ---- */
-
 LV_IOCTL(get_mp_state)
 {
 	struct kvm_mp_state *state = data;
@@ -415,8 +411,6 @@ LV_IOCTL(translate)
 	tr->usermode = 0;
 	return 0;
 }
-
-/* ---- the rest ---- */
 
 LV_IOCTL(set_signal_mask)
 {

@@ -37,7 +37,7 @@ static bool canonical(const struct lv_emul *e, u64 linear)
 }
 
 static bool segment_allows(const struct lv_emul *e,
-			   const struct lv_emul_seg *seg, u64 first, u64 last,
+			   const struct kvm_segment *seg, u64 first, u64 last,
 			   bool write)
 {
 	bool code = seg->type & 8;
@@ -64,7 +64,7 @@ enum lv_emul_result lv_emul_linear(struct lv_emul *e, u8 nr, u64 offset,
 				   unsigned int bytes, bool write,
 				   gva_t *linear)
 {
-	const struct lv_emul_seg *seg = &e->seg[nr];
+	const struct kvm_segment *seg = &e->seg[nr];
 	u64 last = offset + bytes - 1;
 
 	if (e->mode != LV_MODE_64) {

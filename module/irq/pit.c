@@ -94,8 +94,6 @@ static bool output_of(const struct kvm_pit_channel_state *ch)
 	}
 }
 
-/* ---- channel 0's interrupt ---- */
-
 /* From load to interrupt, and from one to the next. */
 static u64 period_of(const struct kvm_pit_channel_state *ch)
 {
@@ -167,8 +165,6 @@ void lv_pit_ack(struct lv_pit *pit)
 	if (pit->owed && lv_pit_pulse(pit) > 0)
 		pit->owed--;
 }
-
-/* ---- ports ---- */
 
 static void load_count(struct lv_pit *pit, unsigned int index, u16 val)
 {
@@ -352,8 +348,6 @@ void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 	else
 		write_count(pit, array_index_nospec(index, 3), val);
 }
-
-/* ---- life cycle and state ---- */
 
 /*
  * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state.

@@ -468,15 +468,15 @@ void lv_fpu_put(struct lv_vcpu *v);
 
 /* ---- clocks and paravirtual interfaces (pv.c) ---- */
 
+#define LV_CLOCK_FLAGS \
+	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
 int lv_clock_init(struct lv_vm *vm);
-void lv_clock_free(struct lv_vm *vm);
 bool lv_clock_stable(void);
 void lv_clock_load(struct lv_vcpu *v); /* the vCPU came to this CPU */
 void lv_reset_tsc(struct lv_vcpu *v);
 void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset);
 void lv_write_tsc(struct lv_vcpu *v, u64 tsc);
 u64 lv_guest_tsc(struct lv_vcpu *v, u64 host_tsc);
-void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc);
 void lv_serve_clock(struct lv_vcpu *v);
 void lv_serve_steal(struct lv_vcpu *v);
 int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host);

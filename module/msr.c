@@ -165,7 +165,7 @@ LV_SET(tsc)
 	}
 	/* The guest's own writes show in TSC_ADJUST. */
 	v->msrs.tsc_adjust += val - lv_guest_tsc(v, rdtsc());
-	lv_set_guest_tsc(v, val);
+	lv_set_tsc_offset(v, val - rdtsc());
 	return 0;
 }
 

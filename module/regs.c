@@ -41,9 +41,8 @@ bool lv_is_pae(u64 cr0, u64 cr4, u64 efer)
 }
 
 /*
- * lv_load_pdptes - load the PDPTEs of PAE paging, as a CR3 write does
- * @cr3: where they are
- * Return: 0, -EINVAL if one has reserved bits set, or LV_SLEEPABLE.
+ * lv_load_pdptes - load the PDPTEs of PAE paging, as a write of @cr3 does: 0,
+ * -EINVAL if one has reserved bits set, or LV_SLEEPABLE.
  */
 int lv_load_pdptes(struct lv_vcpu *v, u64 cr3)
 {
@@ -259,11 +258,7 @@ int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0)
 	return 0;
 }
 
-/*
- * lv_set_dr - write a debug register
- * @nr: 0 to 7; 4 and 5 stand for 6 and 7
- * Return: 0, or -EINVAL if the upper half of DR6 or DR7 is not zero: #GP.
- */
+/** lv_set_dr - write DR0 to DR7; -EINVAL: the upper half of DR6 or DR7, #GP */
 int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val)
 {
 	if (nr >= 4 && val >> 32)

@@ -324,7 +324,7 @@ int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 	return -EOPNOTSUPP;
 }
 
-/** lv_iobus_init - create the bus of a new VM; if it fails, free what is there */
+/** lv_iobus_init - create the bus of a new VM; if it fails, free it */
 int lv_iobus_init(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = kzalloc(sizeof(*bus), GFP_KERNEL_ACCOUNT);

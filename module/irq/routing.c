@@ -123,9 +123,9 @@ int lv_routing_fill(struct lv_routing *table,
 }
 
 /*
- * lv_routing_default - KVM's table after KVM_CREATE_IRQCHIP: GSI n goes to pin n
- * of the I/O APIC, and up to 15 to line n of the PIC. That holds for GSI 0, too:
- * who wants the timer on pin 2, where PCs have it, says so.
+ * lv_routing_default - KVM's table after KVM_CREATE_IRQCHIP: GSI n goes to pin
+ * n of the I/O APIC, and up to 15 to line n of the PIC. That holds for GSI 0,
+ * too: who wants the timer on pin 2, where PCs have it, says so.
  */
 void lv_routing_default(struct lv_routing *table)
 {

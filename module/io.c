@@ -161,7 +161,7 @@ static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
 		return LV_EMUL_DONE;
 	}
 	*frag = (struct lv_frag){ .gpa = gpa, .len = len };
-	if (lv_iobus_read(v, LV_SPACE_MMIO, gpa, len, frag->data)) {
+	if (!lv_iobus_access(v, LV_SPACE_MMIO, gpa, len, frag->data, false)) {
 		trace_lv_mmio(v, false, gpa, len, 0);
 		lv_ask_mmio(v, frag, false);
 		io->state = LV_IO_MMIO_READ;
@@ -358,11 +358,11 @@ static int lv_send_writes(struct lv_vcpu *v)
 	struct lv_io *io = v->io;
 
 	while (io->sent < io->nr_writes) {
-		const struct lv_frag *frag = &io->writes[io->sent++];
+		struct lv_frag *frag = &io->writes[io->sent++];
 
 		trace_lv_mmio(v, true, frag->gpa, frag->len, lv_frag_val(frag));
-		if (lv_iobus_write(v, LV_SPACE_MMIO, frag->gpa, frag->len,
-				   frag->data)) {
+		if (!lv_iobus_access(v, LV_SPACE_MMIO, frag->gpa, frag->len,
+				     frag->data, true)) {
 			io->state = LV_IO_MMIO_WRITE;
 			return lv_ask_mmio(v, frag, true);
 		}
@@ -524,8 +524,8 @@ static int lv_port_out(struct lv_vcpu *v, const struct lv_exit *exit)
 
 	trace_lv_pio(v, true, exit->io.port, exit->io.size, val);
 	lv_skip_insn(v, exit);
-	if (!lv_iobus_write(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
-			    &val))
+	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
+			    true))
 		return LV_RESUME;
 	memcpy(v->io->port_page, &val, exit->io.size);
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, false);
@@ -543,8 +543,8 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 	struct lv_io *io = v->io;
 	u32 val = 0;
 
-	if (!lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
-			   &val)) {
+	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
+			    false)) {
 		trace_lv_pio(v, false, exit->io.port, exit->io.size, val);
 		lv_port_result(v, &val, exit->io.size);
 		lv_skip_insn(v, exit);
@@ -612,19 +612,14 @@ static bool lv_string_devices(struct lv_vcpu *v, u16 port)
 	struct lv_string_io *s = &v->io->string;
 	void *data = v->io->port_page;
 	u32 i;
-	int err;
 
 	for (i = 0; i < s->count; i++, data += s->bytes) {
-		if (s->in)
-			err = lv_iobus_read(v, LV_SPACE_PIO, port, s->bytes,
-					    data);
-		else
-			err = lv_iobus_write(v, LV_SPACE_PIO, port, s->bytes,
-					     data);
-		if (err && !i)
+		if (lv_iobus_access(v, LV_SPACE_PIO, port, s->bytes, data,
+				    !s->in))
+			continue;
+		if (!i)
 			return false;
-		if (err)
-			s->count = i;
+		s->count = i;
 	}
 	return true;
 }

@@ -496,18 +496,15 @@ void lv_vcpu_apic_free(struct lv_vcpu *v);
 int lv_irqchip_ack(struct lv_vcpu *v);
 bool lv_irqchip_has_irq(struct lv_vcpu *v);
 
-/* In-kernel devices on the port and memory bus (irq/iobus.c). */
+/* In-kernel devices on the port and memory bus (irq/iobus.c): nothing sleeps. */
 enum lv_space {
 	LV_SPACE_PIO,
 	LV_SPACE_MMIO
 };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
-/* 0 if a device took it, -EOPNOTSUPP if user space has to. Does not sleep. */
-int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		  unsigned int len, void *data);
-int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		   unsigned int len, const void *data);
+bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		     unsigned int len, void *data, bool write);
 
 /* ---- ioctl handlers ---- */
 

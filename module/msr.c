@@ -42,18 +42,16 @@
  * For the hardware to switch; values that it takes cannot harm the host. A
  * backend may let guests access them directly.
  */
-const u32 lv_hw_msrs[] = {
-	MSR_IA32_SYSENTER_CS,
-	MSR_IA32_SYSENTER_ESP,
-	MSR_IA32_SYSENTER_EIP,
-	MSR_STAR,
-	MSR_LSTAR,
-	MSR_CSTAR,
-	MSR_SYSCALL_MASK,
-	MSR_FS_BASE,
-	MSR_GS_BASE,
-	MSR_KERNEL_GS_BASE,
-};
+const u32 lv_hw_msrs[] = { MSR_IA32_SYSENTER_CS,
+			   MSR_IA32_SYSENTER_ESP,
+			   MSR_IA32_SYSENTER_EIP,
+			   MSR_STAR,
+			   MSR_LSTAR,
+			   MSR_CSTAR,
+			   MSR_SYSCALL_MASK,
+			   MSR_FS_BASE,
+			   MSR_GS_BASE,
+			   MSR_KERNEL_GS_BASE };
 const unsigned int lv_nr_hw_msrs = ARRAY_SIZE(lv_hw_msrs);
 
 enum {

@@ -301,27 +301,16 @@ LV_IOCTL(unregister_coalesced)
 
 /* ---- the bus ---- */
 
-/** lv_iobus_read - guest read; -EOPNOTSUPP: there is no such device here */
-int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		  unsigned int len, void *data)
+/** lv_iobus_access - access by the guest; false: user space has to do it */
+bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		     unsigned int len, void *data, bool write)
 {
-	return lv_irqchip_access(v, space, addr, len, data, false)
-		       ? 0
-		       : -EOPNOTSUPP;
-}
-
-/** lv_iobus_write - guest write; as lv_iobus_read() */
-int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		   unsigned int len, const void *data)
-{
-	struct bus_entry write = { .addr = addr, .len = len, .space = space };
+	struct bus_entry e = { .addr = addr, .len = len, .space = space };
 	struct lv_iobus *bus = v->vm->iobus;
 
-	if (lv_irqchip_access(v, space, addr, len, (u8 *)data, true) ||
-	    signal_eventfd(bus, space, addr, len, data) ||
-	    coalesce(bus, &write, data))
-		return 0;
-	return -EOPNOTSUPP;
+	return lv_irqchip_access(v, space, addr, len, data, write) ||
+	       (write && (signal_eventfd(bus, space, addr, len, data) ||
+			  coalesce(bus, &e, data)));
 }
 
 /** lv_iobus_init - create the bus of a new VM; if it fails, free it */

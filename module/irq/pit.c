@@ -294,17 +294,11 @@ static u8 read_speaker(const struct lv_pit *pit)
 {
 	const struct kvm_pit_channel_state *ch =
 		&pit->state.channels[SPEAKER_CHANNEL];
-	u8 val = 0;
+	bool data = pit->state.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON;
 
-	if (ch->gate)
-		val |= SPEAKER_GATE;
-	if (pit->state.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON)
-		val |= SPEAKER_DATA;
-	if (lv_irq_now_ns() >> REFRESH_SHIFT & 1)
-		val |= SPEAKER_REFRESH;
-	if (output_of(ch))
-		val |= SPEAKER_OUT;
-	return val;
+	return (ch->gate ? SPEAKER_GATE : 0) | (data ? SPEAKER_DATA : 0) |
+	       (lv_irq_now_ns() >> REFRESH_SHIFT & 1 ? SPEAKER_REFRESH : 0) |
+	       (output_of(ch) ? SPEAKER_OUT : 0);
 }
 
 static void write_speaker(struct lv_pit *pit, u8 val)

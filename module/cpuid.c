@@ -593,6 +593,5 @@ int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit)
 	v->regs[LV_RCX] = e->ecx;
 	v->regs[LV_RDX] = e->edx;
 	trace_lv_cpuid(v, function, index);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }

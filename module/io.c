@@ -547,8 +547,7 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 			    false)) {
 		trace_lv_pio(v, false, exit->io.port, exit->io.size, val);
 		lv_port_result(v, &val, exit->io.size);
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
+		return lv_skip_insn(v, exit);
 	}
 	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
 	io->state = LV_IO_PORT_IN;
@@ -563,8 +562,7 @@ static int lv_port_in_done(struct lv_vcpu *v)
 	const struct lv_exit exit = { .insn_len = v->io->port_len };
 
 	lv_port_result(v, v->io->port_page, v->io->port_size);
-	lv_skip_insn(v, &exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, &exit);
 }
 
 static enum lv_emul_result lv_string_memory(struct lv_vcpu *v, void *buf,

@@ -346,7 +346,7 @@ void lv_stat_remove(struct lv_vm *vm);
 /* ---- exits (exit.c) ---- */
 
 int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit);
-void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_stepped(struct lv_vcpu *v);
 int lv_serve_step(struct lv_vcpu *v);
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
@@ -496,7 +496,7 @@ void lv_vcpu_apic_free(struct lv_vcpu *v);
 int lv_irqchip_ack(struct lv_vcpu *v);
 bool lv_irqchip_has_irq(struct lv_vcpu *v);
 
-/* In-kernel devices on the port and memory bus (irq/iobus.c): nothing sleeps. */
+/* In-kernel devices on the port and memory bus (irq/iobus.c); never sleeps */
 enum lv_space {
 	LV_SPACE_PIO,
 	LV_SPACE_MMIO

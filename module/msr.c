@@ -569,8 +569,7 @@ int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		return lv_inject_gp(v);
 	}
 	lv_set_edx_eax(v, val);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -586,8 +585,7 @@ int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		pr_debug_ratelimited("guest writes %llx to MSR %x\n", val, msr);
 		return lv_inject_gp(v);
 	}
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 /* Values of MSRs that tell about the host. */

@@ -524,6 +524,5 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
 		return LV_SLEEPABLE;
 	ret = lv_hypercall(v, nr);
 	v->regs[LV_RAX] = lv_is_64bit(v) ? ret : (u32)ret;
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }

@@ -140,10 +140,8 @@ static int lv_irq_in_flight(struct lv_vcpu *v)
 static void lv_set_irq_in_flight(struct lv_vcpu *v, int vector)
 {
 	v->user_irq = -1;
-	v->irq = (struct lv_event){
-		.type = vector < 0 ? LV_EVENT_NONE : LV_EVENT_IRQ,
-		.vector = vector,
-	};
+	v->irq.type = vector < 0 ? LV_EVENT_NONE : LV_EVENT_IRQ;
+	v->irq.vector = vector;
 	lv_request(v, LV_REQ_EVENT);
 }
 

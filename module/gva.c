@@ -40,11 +40,13 @@ static u8 paging_levels(const struct lv_vcpu *v)
  */
 static void walk_init(struct lv_vcpu *v, struct lv_walk *w)
 {
+	static const u64 root_mask[] = { [2] = GENMASK_ULL(31, 12),
+					 [3] = GENMASK_ULL(31, 5),
+					 [4 ... 5] = GENMASK_ULL(51, 12) };
+
 	w->owner = v;
 	w->levels = paging_levels(v);
-	w->root = lv_cr3(v) & (w->levels == 3	? GENMASK_ULL(31, 5)
-			       : w->levels == 2 ? GENMASK_ULL(31, 12)
-						: GENMASK_ULL(51, 12));
+	w->root = lv_cr3(v) & root_mask[w->levels];
 	w->phys_bits = boot_cpu_data.x86_phys_bits;
 	w->pse = v->cr4 & X86_CR4_PSE;
 	w->gbpages = boot_cpu_has(X86_FEATURE_GBPAGES);

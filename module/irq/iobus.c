@@ -238,20 +238,21 @@ static bool ring_push(struct lv_iobus *bus, const struct bus_entry *write,
 	return true;
 }
 
-static bool coalesce(struct lv_iobus *bus, const struct bus_entry *write,
+static bool coalesce(struct lv_iobus *bus, u8 space, u64 addr, unsigned int len,
 		     const void *data)
 {
+	struct bus_entry write = { .addr = addr, .len = len, .space = space };
 	const struct bus_table *t;
 	bool queued = false;
 	unsigned int i = 0;
 
 	rcu_read_lock();
 	t = rcu_dereference(bus->zones);
-	while (i < t->nr && !contains(&t->entry[i], write))
+	while (i < t->nr && !contains(&t->entry[i], &write))
 		i++;
 	if (i < t->nr) {
 		spin_lock(&bus->ring_lock);
-		queued = ring_push(bus, write, data);
+		queued = ring_push(bus, &write, data);
 		spin_unlock(&bus->ring_lock);
 	}
 	rcu_read_unlock();
@@ -305,12 +306,12 @@ LV_IOCTL(unregister_coalesced)
 bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 		     unsigned int len, void *data, bool write)
 {
-	struct bus_entry e = { .addr = addr, .len = len, .space = space };
 	struct lv_iobus *bus = v->vm->iobus;
 
-	return lv_irqchip_access(v, space, addr, len, data, write) ||
-	       (write && (signal_eventfd(bus, space, addr, len, data) ||
-			  coalesce(bus, &e, data)));
+	if (lv_irqchip_access(v, space, addr, len, data, write))
+		return true;
+	return write && (signal_eventfd(bus, space, addr, len, data) ||
+			 coalesce(bus, space, addr, len, data));
 }
 
 /** lv_iobus_init - create the bus of a new VM; if it fails, free it */

@@ -488,25 +488,21 @@ void lv_cpuid_changed(struct lv_vcpu *v)
 	lv_cpuid_refresh(v);
 }
 
-static int lv_cpuid_check(const struct kvm_cpuid_entry2 *entry, u32 nr)
+/* Guests have linear addresses of 48 bits. */
+static bool lv_cpuid_valid(const struct kvm_cpuid_entry2 *e, u32 nr)
 {
-	u32 i, virt_bits;
-
-	for (i = 0; i < nr; i++) {
-		if (entry[i].function != 0x80000008)
-			continue;
-		virt_bits = entry[i].eax >> 8 & 0xff;
-		if (virt_bits && virt_bits != 48)
-			return -EINVAL;
-	}
-	return 0;
+	for (; nr--; e++)
+		if (e->function == 0x80000008 && e->eax & 0xff00 &&
+		    (e->eax & 0xff00) != 48 << 8)
+			return false;
+	return true;
 }
 
 LV_IOCTL(set_cpuid2)
 {
 	struct kvm_cpuid2 __user *user = (void __user *)arg;
 	struct kvm_cpuid_entry2 *entry;
-	long err;
+	long err = 0;
 	u32 nr;
 
 	if (get_user(nr, &user->nent))
@@ -516,23 +512,18 @@ LV_IOCTL(set_cpuid2)
 	entry = memdup_user(user->entries, nr * sizeof(*entry));
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
-	err = lv_cpuid_check(entry, nr);
-	if (err)
-		goto out;
-
 	/* A guest that ran keeps its CPU; the same again does no harm. */
 	lv_cpuid_apply(v, entry, nr);
-	if (v->stat.exits) {
-		if (nr != v->nr_cpuid ||
-		    memcmp(entry, v->cpuid, nr * sizeof(*entry)))
-			err = -EINVAL;
-		goto out;
+	if (!lv_cpuid_valid(entry, nr) ||
+	    (v->stat.exits && (nr != v->nr_cpuid ||
+			       memcmp(entry, v->cpuid, nr * sizeof(*entry))))) {
+		err = -EINVAL;
+	} else if (!v->stat.exits) {
+		swap(v->cpuid, entry);
+		v->nr_cpuid = nr;
+		lv_cpuid_changed(v);
+		lv_backend->set_intercepts(v);
 	}
-	swap(v->cpuid, entry);
-	v->nr_cpuid = nr;
-	lv_cpuid_changed(v);
-	lv_backend->set_intercepts(v);
-out:
 	kfree(entry);
 	return err;
 }
@@ -602,6 +593,5 @@ int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit)
 	v->regs[LV_RCX] = e->ecx;
 	v->regs[LV_RDX] = e->edx;
 	trace_lv_cpuid(v, function, index);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }

@@ -151,8 +151,8 @@ int lv_serve_step(struct lv_vcpu *v)
 	return lv_exit_debug(v, &step);
 }
 
-/** lv_skip_insn - advance RIP over the instruction that exited */
-void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
+/** lv_skip_insn - advance RIP over the instruction that exited; LV_RESUME */
+int lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	u64 old = lv_rip(v), rip = old + exit->insn_len;
 
@@ -166,6 +166,7 @@ void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
 			lv_stepped(v);
 		lv_set_rflags(v, v->rflags & ~(u64)X86_EFLAGS_RF);
 	}
+	return LV_RESUME;
 }
 
 /* ---- control and debug registers ---- */
@@ -211,8 +212,7 @@ static int lv_mov_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 
 	if (!exit->cr.write) {
 		lv_set_reg(v, gpr, lv_read_cr(v, exit->cr.nr));
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
+		return lv_skip_insn(v, exit);
 	}
 	val = lv_reg(v, gpr);
 	if (!lv_is_64bit(v))
@@ -244,8 +244,7 @@ static int lv_lmsw(struct lv_vcpu *v, const struct lv_exit *exit,
 	err = lv_set_cr0(v, cr0);
 	if (err)
 		return err == LV_SLEEPABLE ? err : lv_inject_gp(v);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_smsw(struct lv_vcpu *v, const struct lv_exit *exit,
@@ -258,8 +257,7 @@ static int lv_smsw(struct lv_vcpu *v, const struct lv_exit *exit,
 	if (insn->op_bytes == 2)
 		cr0 = (lv_reg(v, insn->rm) & ~0xffffULL) | (u16)cr0;
 	lv_set_reg(v, insn->rm, cr0);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_decoded_cr(struct lv_vcpu *v, const struct lv_exit *exit,
@@ -271,8 +269,7 @@ static int lv_decoded_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 		return lv_mov_cr(v, exit, insn->rm);
 	case 0x06: /* CLTS */
 		lv_set_cr0(v, lv_cr0(v) & ~X86_CR0_TS);
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
+		return lv_skip_insn(v, exit);
 	case 0x01:
 		if ((insn->reg & 7) == 6)
 			return lv_lmsw(v, exit, insn);
@@ -318,8 +315,7 @@ static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 		lv_set_reg(v, gpr, lv_get_dr(v, nr));
 	else if (lv_set_dr(v, nr, lv_reg(v, gpr)))
 		return lv_inject_gp(v);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 /* ---- exceptions ---- */
@@ -382,16 +378,14 @@ static int lv_handle_pause(struct lv_vcpu *v, const struct lv_exit *exit)
 	if (v->atomic)
 		return LV_SLEEPABLE;
 	yield();
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_handle_mwait(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	if (!lv_guest_has(v, X86_FEATURE_MWAIT))
 		return lv_inject_ud(v);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_handle_xsetbv(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -403,8 +397,7 @@ static int lv_handle_xsetbv(struct lv_vcpu *v, const struct lv_exit *exit)
 	if (lv_call(cpl)(v) || (u32)v->regs[LV_RCX] ||
 	    lv_set_xcr0(v, lv_edx_eax(v)))
 		return lv_inject_gp(v);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_handle_rdtsc(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -415,8 +408,7 @@ static int lv_handle_rdtsc(struct lv_vcpu *v, const struct lv_exit *exit)
 		v->regs[LV_RCX] = (u32)v->tsc_aux;
 	}
 	lv_set_edx_eax(v, lv_guest_tsc(v, rdtsc()));
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_handle_irq_window(struct lv_vcpu *v)
@@ -491,8 +483,7 @@ int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 	case LV_EXIT_INVD:
 	case LV_EXIT_WBINVD:
 		/* Guest memory is coherent: there is nothing to flush. */
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
+		return lv_skip_insn(v, exit);
 	case LV_EXIT_XSETBV:
 		return lv_handle_xsetbv(v, exit);
 	case LV_EXIT_RDTSC:

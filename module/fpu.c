@@ -92,8 +92,6 @@ void lv_fpu_probe(void)
 	lv_xstate_bytes = lv_xsave_size(lv_xfeatures, false);
 }
 
-/* ---- life ---- */
-
 int lv_fpu_init(struct lv_vcpu *v)
 {
 	/* A power of two, because then the allocator aligns it by its size. */
@@ -113,8 +111,6 @@ void lv_fpu_reset(struct lv_vcpu *v)
 	v->xstate->i387.mxcsr = LV_MXCSR_RESET;
 	v->xcr0 = XFEATURE_MASK_FP;
 }
-
-/* ---- in and out of the registers ---- */
 
 static void lv_xsave(struct lv_vcpu *v)
 {
@@ -199,22 +195,19 @@ void lv_emul_write_xmm(struct lv_emul *e, unsigned int nr, const u64 val[2])
 	v->xstate->header.xfeatures |= XFEATURE_MASK_SSE;
 }
 
-/* ---- ioctls ---- */
+/* FCW to DP: struct kvm_fpu and FXSAVE's area have them alike. */
+#define LV_FPU_HEAD offsetof(struct fxregs_state, mxcsr)
+static_assert(LV_FPU_HEAD ==
+	      offsetof(struct kvm_fpu, xmm) - offsetof(struct kvm_fpu, fcw));
 
 LV_IOCTL(get_fpu)
 {
 	const struct fxregs_state *fx = &v->xstate->i387;
 	struct kvm_fpu *fpu = data;
 
-	*fpu = (struct kvm_fpu){
-		.fcw = fx->cwd,
-		.fsw = fx->swd,
-		.ftwx = fx->twd,
-		.last_opcode = fx->fop,
-		.last_ip = fx->rip,
-		.last_dp = fx->rdp,
-		.mxcsr = fx->mxcsr,
-	};
+	memset(fpu, 0, sizeof(*fpu));
+	memcpy(data + offsetof(struct kvm_fpu, fcw), fx, LV_FPU_HEAD);
+	fpu->mxcsr = fx->mxcsr;
 	memcpy(fpu->fpr, fx->st_space, sizeof(fpu->fpr));
 	memcpy(fpu->xmm, fx->xmm_space, sizeof(fpu->xmm));
 	return 0;
@@ -227,12 +220,8 @@ LV_IOCTL(set_fpu)
 
 	if (fpu->mxcsr & ~lv_mxcsr_mask)
 		return -EINVAL;
-	fx->cwd = fpu->fcw;
-	fx->swd = fpu->fsw;
-	fx->twd = fpu->ftwx;
-	fx->fop = fpu->last_opcode;
-	fx->rip = fpu->last_ip;
-	fx->rdp = fpu->last_dp;
+	memcpy(fx, data + offsetof(struct kvm_fpu, fcw), LV_FPU_HEAD);
+	fx->twd = fpu->ftwx; /* without the padding */
 	fx->mxcsr = fpu->mxcsr;
 	memcpy(fx->st_space, fpu->fpr, sizeof(fpu->fpr));
 	memcpy(fx->xmm_space, fpu->xmm, sizeof(fpu->xmm));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest linear addresses: the page walker's surroundings in the kernel.
+ * Guest linear addresses: the page walker's surroundings in the kernel. All
+ * callers hold vm->mem.srcu, with the vCPU loaded.
  */
 #include "labvisor.h"
 #include "mmu/walk.h"
@@ -39,12 +40,9 @@ static u8 paging_levels(const struct lv_vcpu *v)
  */
 static void walk_init(struct lv_vcpu *v, struct lv_walk *w)
 {
-	static const u64 root_mask[] = {
-		[2] = GENMASK_ULL(31, 12),
-		[3] = GENMASK_ULL(31, 5),
-		[4] = GENMASK_ULL(51, 12),
-		[5] = GENMASK_ULL(51, 12),
-	};
+	static const u64 root_mask[] = { [2] = GENMASK_ULL(31, 12),
+					 [3] = GENMASK_ULL(31, 5),
+					 [4 ... 5] = GENMASK_ULL(51, 12) };
 
 	w->owner = v;
 	w->levels = paging_levels(v);
@@ -67,7 +65,6 @@ static bool canonical(const struct lv_walk *w, gva_t gva)
 
 /*
  * lv_gva_to_gpa - translate a guest linear address for an access at its CPL
- * @v: the vCPU, loaded; the caller holds vm->mem.srcu
  * @access: LV_ACCESS bits; 0 to translate without checks of permissions
  * Return: 0; 1: the guest faults, see @fault; -EAGAIN: v->atomic, and a page
  * table is not resident; -EFAULT: a page table is outside of memory.
@@ -128,9 +125,7 @@ static void remember_page(struct lv_vcpu *v, gva_t gva, gpa_t gpa)
 }
 
 /*
- * lv_insn_is - does the instruction at RIP begin with these bytes?
- * @v: the vCPU, loaded; the caller holds vm->mem.srcu
- * @len: how many, at most 4
+ * lv_insn_is - does the instruction at RIP begin with these bytes, at most 4?
  *
  * A cheap question that may be answered by "no" or "do not know" alike: it
  * reads the bytes where lv_fetch_insn() found RIP's page last. The guest may
@@ -157,9 +152,7 @@ bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len)
 }
 
 /*
- * lv_fetch_insn - read the bytes at CS:RIP
- * @v: the vCPU, loaded; the caller holds vm->mem.srcu
- * @max: how many, at most 15
+ * lv_fetch_insn - read the bytes at CS:RIP, at most 15
  * Return: number of bytes, at least 1. It is less than @max if the next page
  * cannot be read, with v->atomic maybe only because it is not resident.
  * -EAGAIN: v->atomic, and nothing is resident; -EFAULT: nothing can be read.

@@ -167,7 +167,7 @@ static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
 		return LV_EMUL_DONE;
 	}
 	*frag = (struct lv_frag){ .gpa = gpa, .len = len };
-	if (lv_iobus_read(v, LV_SPACE_MMIO, gpa, len, frag->data)) {
+	if (!lv_iobus_access(v, LV_SPACE_MMIO, gpa, len, frag->data, false)) {
 		trace_lv_mmio(v, false, gpa, len, 0);
 		lv_ask_mmio(v, frag, false);
 		io->state = LV_IO_MMIO_READ;
@@ -287,18 +287,8 @@ enum lv_emul_result lv_emul_cmpxchg(struct lv_emul *e, gva_t linear,
 
 static void lv_fill_seg(struct lv_vcpu *v, struct lv_emul *e, unsigned int nr)
 {
-	struct kvm_segment seg;
-
-	lv_call(get_segment)(v, nr, &seg);
-	e->seg[nr] = (struct lv_emul_seg){
-		.base = seg.base,
-		.limit = seg.limit,
-		.selector = seg.selector,
-		.type = seg.type,
-		.s = seg.s,
-		.present = seg.present && !seg.unusable,
-		.db = seg.db,
-	};
+	lv_call(get_segment)(v, nr, &e->seg[nr]);
+	e->seg[nr].present &= !e->seg[nr].unusable;
 }
 
 /* In 64-bit mode only FS and GS matter, if they are used, or a selector. */
@@ -374,11 +364,11 @@ static int lv_send_writes(struct lv_vcpu *v)
 	struct lv_io *io = v->io;
 
 	while (io->sent < io->nr_writes) {
-		const struct lv_frag *frag = &io->writes[io->sent++];
+		struct lv_frag *frag = &io->writes[io->sent++];
 
 		trace_lv_mmio(v, true, frag->gpa, frag->len, lv_frag_val(frag));
-		if (lv_iobus_write(v, LV_SPACE_MMIO, frag->gpa, frag->len,
-				   frag->data)) {
+		if (!lv_iobus_access(v, LV_SPACE_MMIO, frag->gpa, frag->len,
+				     frag->data, true)) {
 			io->state = LV_IO_MMIO_WRITE;
 			return lv_ask_mmio(v, frag, true);
 		}
@@ -485,17 +475,8 @@ int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val)
 /* Only one operand can be the one that faulted, unless there are two. */
 static bool lv_has_one_operand(const struct lv_insn *insn)
 {
-	switch (insn->op) {
-	case LV_OP_MOVS:
-	case LV_OP_CMPS:
-	case LV_OP_PUSH:
-	case LV_OP_POP:
-	case LV_OP_CALL:
-	case LV_OP_JMP:
-		return false;
-	default:
-		return true;
-	}
+	return insn->op != LV_OP_MOVS && insn->op != LV_OP_CMPS &&
+	       (insn->op < LV_OP_PUSH || insn->op > LV_OP_JMP);
 }
 
 /*
@@ -549,8 +530,8 @@ static int lv_port_out(struct lv_vcpu *v, const struct lv_exit *exit)
 
 	trace_lv_pio(v, true, exit->io.port, exit->io.size, val);
 	lv_skip_insn(v, exit);
-	if (!lv_iobus_write(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
-			    &val))
+	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
+			    true))
 		return LV_RESUME;
 	memcpy(v->io->port_page, &val, exit->io.size);
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, false);
@@ -568,12 +549,11 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 	struct lv_io *io = v->io;
 	u32 val = 0;
 
-	if (!lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
-			   &val)) {
+	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
+			    false)) {
 		trace_lv_pio(v, false, exit->io.port, exit->io.size, val);
 		lv_port_result(v, &val, exit->io.size);
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
+		return lv_skip_insn(v, exit);
 	}
 	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
 	io->state = LV_IO_PORT_IN;
@@ -588,8 +568,7 @@ static int lv_port_in_done(struct lv_vcpu *v)
 	const struct lv_exit exit = { .insn_len = v->io->port_len };
 
 	lv_port_result(v, v->io->port_page, v->io->port_size);
-	lv_skip_insn(v, &exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, &exit);
 }
 
 static enum lv_emul_result lv_string_memory(struct lv_vcpu *v, void *buf,
@@ -637,19 +616,14 @@ static bool lv_string_devices(struct lv_vcpu *v, u16 port)
 	struct lv_string_io *s = &v->io->string;
 	void *data = v->io->port_page;
 	u32 i;
-	int err;
 
 	for (i = 0; i < s->count; i++, data += s->bytes) {
-		if (s->in)
-			err = lv_iobus_read(v, LV_SPACE_PIO, port, s->bytes,
-					    data);
-		else
-			err = lv_iobus_write(v, LV_SPACE_PIO, port, s->bytes,
-					     data);
-		if (err && !i)
+		if (lv_iobus_access(v, LV_SPACE_PIO, port, s->bytes, data,
+				    !s->in))
+			continue;
+		if (!i)
 			return false;
-		if (err)
-			s->count = i;
+		s->count = i;
 	}
 	return true;
 }

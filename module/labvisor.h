@@ -101,25 +101,13 @@ struct lv_shared_page {
 	u64 msr; /* the MSR that enabled it, 0 if it is off */
 	gpa_t gpa; /* where it is */
 	u32 version; /* of kvmclock and steal time, odd while writing */
-	/* the guest may write its EOI here, or is to be told it was stopped */
-	bool armed;
+	bool armed; /* the guest may end an interrupt here; it was stopped */
 };
 
 struct lv_vcpu_stat {
-	u64 exits;
-	u64 reason[LV_NR_EXITS];
-	u64 user_exits;
-	u64 irq_injections;
-	u64 nmi_injections;
-	u64 exceptions;
-	u64 halts;
-	u64 wakeups;
-	u64 faults;
-	u64 mmio;
-	u64 pio;
-	u64 emulations;
-	u64 tlb_flushes;
-	u64 guest_steal_ns;
+	u64 exits, reason[LV_NR_EXITS], user_exits;
+	u64 irq_injections, nmi_injections, exceptions, halts, wakeups;
+	u64 faults, mmio, pio, emulations, tlb_flushes, guest_steal_ns;
 };
 
 #define LV_NR_VAR_MTRRS 8
@@ -136,39 +124,25 @@ struct lv_msrs {
 	u64 ucode_rev, arch_capabilities, hwcr, de_cfg;
 };
 
-/*
- * struct lv_vcpu - one virtual CPU; a backend's struct starts with it
- * @regs: general registers in hardware encoding (own); RSP only if available
- * @reg_avail: bit per enum lv_reg: the value here is current (own)
- * @reg_dirty: bit per enum lv_reg: the backend must write it back (own)
- * @requests: bits of enum lv_request (atomic)
- * @mode: enum lv_vcpu_mode (atomic)
- * @atomic: interrupts are off; handlers must not sleep (own)
- * @cr0: CR0 as the guest sees it; bit TS may be stale, see lv_cr0() (own)
- * @xstate: guest FPU state in XSAVE standard format while not in registers
- * @fpu_loaded: the guest's FPU state is in the registers (own)
- * @new_stay: other code than the innermost loop ran since the last entry (own)
- * @user_irq: vector from KVM_INTERRUPT, -1 if none (own)
- */
+/* struct lv_vcpu - one virtual CPU; a backend's struct starts with it */
 struct lv_vcpu {
-	u64 regs[16];
-	u64 rip;
-	u64 rflags;
-	u32 reg_avail;
-	u32 reg_dirty;
-	unsigned long requests;
-	int mode;
+	u64 regs[16]; /* own: in hardware encoding; RSP only if available */
+	u64 rip, rflags; /* own */
+	u32 reg_avail; /* own: bit per enum lv_reg: the value here is current */
+	u32 reg_dirty; /* own: the backend must write it back */
+	unsigned long requests; /* atomic: bits of enum lv_request */
+	int mode; /* atomic: enum lv_vcpu_mode */
 	int cpu; /* atomic; -1 while not loaded */
-	bool atomic;
-	bool fpu_loaded;
-	bool new_stay;
+	bool atomic; /* own: interrupts are off; handlers must not sleep */
+	bool fpu_loaded; /* own: the guest's FPU state is in the registers */
+	bool new_stay; /* own: outside of the innermost loop since the last entry */
 	u8 injecting; /* own: enum lv_event_type given to the hardware */
 
 	struct lv_vm *vm; /* once */
 	struct kvm_run *run; /* once; page 0 of the mmap */
 	struct lv_lapic *apic; /* once; NULL without in-kernel local APIC */
 
-	u64 cr0, cr2, cr3, cr4, efer; /* own */
+	u64 cr0, cr2, cr3, cr4, efer; /* own; CR0.TS may be stale: lv_cr0() */
 	u8 cr8; /* own: as of the last exit */
 	u8 shown_cr8; /* own: as last given to the local APIC */
 	u64 pdpte[4]; /* own: of PAE paging, as loaded with CR3 */
@@ -182,7 +156,7 @@ struct lv_vcpu {
 
 	struct lv_exception ex; /* own */
 	struct lv_event irq; /* own: interrupt being injected */
-	int user_irq;
+	int user_irq; /* own: vector from KVM_INTERRUPT, -1 if none */
 	bool nmi_injected; /* own */
 	u8 nmi_pending; /* own */
 	unsigned long nmi_queued; /* atomic: NMIs from other CPUs, bit 0 and 1 */
@@ -196,7 +170,7 @@ struct lv_vcpu {
 
 	struct lv_io *io; /* once; port and memory access in progress, io.c */
 	struct lv_msrs msrs; /* own */
-	struct xregs_state *xstate; /* once */
+	struct xregs_state *xstate; /* once; in XSAVE standard format */
 	struct lv_mmu_cache mmu_cache; /* own */
 	struct {
 		u64 slots_generation;
@@ -221,7 +195,6 @@ struct lv_vcpu {
 	sigset_t sigset; /* own: KVM_SET_SIGNAL_MASK */
 	bool sigset_active; /* own */
 	int id; /* once: APIC ID */
-	int index; /* once: position in vm->vcpus */
 	struct lv_vcpu_stat stat; /* own; read without lock */
 };
 
@@ -254,7 +227,6 @@ struct lv_vm {
 	bool disable_hlt_exits, disable_pause_exits, disable_mwait_exits;
 	bool exception_payload; /* vm: KVM_CAP_EXCEPTION_PAYLOAD */
 	bool manual_dirty_log; /* vm: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
-	struct list_head node; /* lv_vms_lock */
 	struct dentry *debugfs;
 };
 
@@ -379,7 +351,7 @@ void lv_stat_remove(struct lv_vm *vm);
 /* ---- exits (exit.c) ---- */
 
 int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit);
-void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_stepped(struct lv_vcpu *v);
 int lv_serve_step(struct lv_vcpu *v);
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
@@ -502,15 +474,15 @@ void lv_fpu_put(struct lv_vcpu *v);
 
 /* ---- clocks and paravirtual interfaces (pv.c) ---- */
 
+#define LV_CLOCK_FLAGS \
+	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
 int lv_clock_init(struct lv_vm *vm);
-void lv_clock_free(struct lv_vm *vm);
 bool lv_clock_stable(void);
 void lv_clock_load(struct lv_vcpu *v); /* the vCPU came to this CPU */
 void lv_reset_tsc(struct lv_vcpu *v);
 void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset);
 void lv_write_tsc(struct lv_vcpu *v, u64 tsc);
 u64 lv_guest_tsc(struct lv_vcpu *v, u64 host_tsc);
-void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc);
 void lv_serve_clock(struct lv_vcpu *v);
 void lv_serve_steal(struct lv_vcpu *v);
 int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host);
@@ -530,18 +502,15 @@ void lv_vcpu_apic_free(struct lv_vcpu *v);
 int lv_irqchip_ack(struct lv_vcpu *v);
 bool lv_irqchip_has_irq(struct lv_vcpu *v);
 
-/* In-kernel devices on the port and memory bus (irq/iobus.c). */
+/* In-kernel devices on the port and memory bus (irq/iobus.c); never sleeps */
 enum lv_space {
 	LV_SPACE_PIO,
 	LV_SPACE_MMIO
 };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
-/* 0 if a device took it, -EOPNOTSUPP if user space has to. Does not sleep. */
-int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		  unsigned int len, void *data);
-int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		   unsigned int len, const void *data);
+bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		     unsigned int len, void *data, bool write);
 
 /* ---- ioctl handlers ---- */
 

@@ -42,18 +42,16 @@
  * For the hardware to switch; values that it takes cannot harm the host. A
  * backend may let guests access them directly.
  */
-const u32 lv_hw_msrs[] = {
-	MSR_IA32_SYSENTER_CS,
-	MSR_IA32_SYSENTER_ESP,
-	MSR_IA32_SYSENTER_EIP,
-	MSR_STAR,
-	MSR_LSTAR,
-	MSR_CSTAR,
-	MSR_SYSCALL_MASK,
-	MSR_FS_BASE,
-	MSR_GS_BASE,
-	MSR_KERNEL_GS_BASE,
-};
+const u32 lv_hw_msrs[] = { MSR_IA32_SYSENTER_CS,
+			   MSR_IA32_SYSENTER_ESP,
+			   MSR_IA32_SYSENTER_EIP,
+			   MSR_STAR,
+			   MSR_LSTAR,
+			   MSR_CSTAR,
+			   MSR_SYSCALL_MASK,
+			   MSR_FS_BASE,
+			   MSR_GS_BASE,
+			   MSR_KERNEL_GS_BASE };
 const unsigned int lv_nr_hw_msrs = ARRAY_SIZE(lv_hw_msrs);
 
 enum {
@@ -151,8 +149,6 @@ LV_SET(hw_address)
 	return 0;
 }
 
-/* ---- time ---- */
-
 LV_GET(tsc)
 {
 	*val = lv_guest_tsc(v, rdtsc());
@@ -167,7 +163,7 @@ LV_SET(tsc)
 	}
 	/* The guest's own writes show in TSC_ADJUST. */
 	v->msrs.tsc_adjust += val - lv_guest_tsc(v, rdtsc());
-	lv_set_guest_tsc(v, val);
+	lv_set_tsc_offset(v, val - rdtsc());
 	return 0;
 }
 
@@ -200,8 +196,6 @@ LV_SET(tsc_aux)
 	lv_backend->set_msr(v, msr, val);
 	return 0;
 }
-
-/* ---- local APIC ---- */
 
 /** lv_apic_base - IA32_APIC_BASE, wherever the local APIC is */
 u64 lv_apic_base(struct lv_vcpu *v)
@@ -256,8 +250,6 @@ LV_SET(x2apic)
 	return err;
 }
 
-/* ---- memory types ---- */
-
 static bool lv_valid_mtrr_type(u8 type)
 {
 	return type < 8 &&
@@ -305,8 +297,6 @@ LV_SET(pat)
 	lv_backend->set_msr(v, msr, val);
 	return 0;
 }
-
-/* ---- modes and speculation ---- */
 
 LV_SET(efer)
 {
@@ -579,8 +569,7 @@ int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		return lv_inject_gp(v);
 	}
 	lv_set_edx_eax(v, val);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -596,11 +585,8 @@ int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		pr_debug_ratelimited("guest writes %llx to MSR %x\n", val, msr);
 		return lv_inject_gp(v);
 	}
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
-
-/* ---- life ---- */
 
 /* Values of MSRs that tell about the host. */
 static u64 lv_host_feature_msr(u32 msr)

@@ -106,18 +106,12 @@ int lv_clock_init(struct lv_vm *vm)
 	return 0;
 }
 
-void lv_clock_free(struct lv_vm *vm)
-{
-	kfree(vm->clock);
-}
-
 LV_IOCTL(get_clock)
 {
 	struct kvm_clock_data *out = data;
 
-	*out = (struct kvm_clock_data){
-		.flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC,
-	};
+	memset(out, 0, sizeof(*out));
+	out->flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
 	if (lv_clock_stable())
 		out->flags |= KVM_CLOCK_TSC_STABLE;
 	out->clock = lv_clock_now(vm->clock, &out->host_tsc, &out->realtime);
@@ -131,8 +125,7 @@ LV_IOCTL(set_clock)
 	u64 ns = in->clock, now;
 	unsigned long flags;
 
-	if (in->flags &
-	    ~(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC))
+	if (in->flags & ~LV_CLOCK_FLAGS)
 		return -EINVAL;
 	raw_spin_lock_irqsave(&c->lock, flags);
 	now = ktime_get_real_ns();
@@ -161,11 +154,6 @@ void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset)
 		lv_request(v, LV_REQ_CLOCK);
 	if (v->apic && v->apic->tsc_deadline)
 		lv_lapic_set_tsc_deadline(v->apic, v->apic->tsc_deadline);
-}
-
-void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc)
-{
-	lv_set_tsc_offset(v, tsc - rdtsc());
 }
 
 /** lv_reset_tsc - give a new vCPU the TSC of the others */
@@ -270,15 +258,13 @@ static int lv_write_versioned(struct lv_vcpu *v, struct lv_shared_page *page,
 	*at = ++page->version | 1;
 	page->version = *at;
 	err = lv_gpa_write(v->vm, version, at, sizeof(*at), v->atomic);
-	if (!err) {
-		smp_wmb();
+	smp_wmb();
+	if (!err)
 		err = lv_gpa_write(v->vm, page->gpa, data, len, v->atomic);
-	}
 	*at = ++page->version;
-	if (!err) {
-		smp_wmb();
+	smp_wmb();
+	if (!err)
 		err = lv_gpa_write(v->vm, version, at, sizeof(*at), v->atomic);
-	}
 	return err;
 }
 
@@ -499,7 +485,7 @@ static long lv_hc_kick(struct lv_vcpu *v, u32 apic_id)
 static long lv_hc_yield(struct lv_vcpu *v, u32 apic_id)
 {
 	struct lv_vcpu *dest = lv_vcpu_by_id(v->vm, apic_id);
-	struct task_struct *task = NULL;
+	struct task_struct *task;
 
 	if (!dest)
 		return 0;
@@ -538,6 +524,5 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
 		return LV_SLEEPABLE;
 	ret = lv_hypercall(v, nr);
 	v->regs[LV_RAX] = lv_is_64bit(v) ? ret : (u32)ret;
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }

@@ -17,8 +17,6 @@
 	 X86_EFLAGS_VM | X86_EFLAGS_AC | X86_EFLAGS_VIF | X86_EFLAGS_VIP | \
 	 X86_EFLAGS_ID)
 
-/* ---- general registers ---- */
-
 /* The order of struct kvm_regs, before RIP and RFLAGS. */
 static const u8 lv_kvm_regs[16] = { LV_RAX, LV_RBX, LV_RCX, LV_RDX,
 				    LV_RSI, LV_RDI, LV_RSP, LV_RBP,
@@ -142,10 +140,8 @@ static int lv_irq_in_flight(struct lv_vcpu *v)
 static void lv_set_irq_in_flight(struct lv_vcpu *v, int vector)
 {
 	v->user_irq = -1;
-	v->irq = (struct lv_event){
-		.type = vector < 0 ? LV_EVENT_NONE : LV_EVENT_IRQ,
-		.vector = vector,
-	};
+	v->irq.type = vector < 0 ? LV_EVENT_NONE : LV_EVENT_IRQ;
+	v->irq.vector = vector;
 	lv_request(v, LV_REQ_EVENT);
 }
 
@@ -326,8 +322,6 @@ LV_IOCTL(tpr_access_reporting)
 	return 0;
 }
 
-/* ---- multiprocessing state ---- */
-
 LV_IOCTL(get_mp_state)
 {
 	struct kvm_mp_state *state = data;
@@ -425,8 +419,6 @@ LV_IOCTL(translate)
 	tr->usermode = 0;
 	return 0;
 }
-
-/* ---- the rest ---- */
 
 LV_IOCTL(set_signal_mask)
 {

@@ -642,9 +642,8 @@ static int lv_vcpu_publish(struct lv_vm *vm, struct lv_vcpu *v)
 		return PTR_ERR(file);
 	}
 	lv_vm_get(vm);
-	v->index = vm->nr_vcpus;
-	vm->vcpus[v->index] = v;
-	smp_store_release(&vm->nr_vcpus, v->index + 1);
+	vm->vcpus[vm->nr_vcpus] = v;
+	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
 	if (v->apic)
 		lv_apic_bus_add(v->apic->bus, v->apic);
 	fd_install(fd, file);

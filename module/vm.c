@@ -45,7 +45,7 @@ static struct lv_vm *lv_vm_alloc(void)
 	err = lv_iobus_init(vm) ?: lv_clock_init(vm) ?: lv_mmu_init(vm);
 	if (!err)
 		return vm;
-	lv_clock_free(vm);
+	kfree(vm->clock);
 	lv_iobus_free(vm);
 	lv_memory_free(vm);
 out:
@@ -65,7 +65,7 @@ static void lv_vm_free(struct lv_vm *vm)
 	lv_mmu_free(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		lv_vcpu_destroy(vm->vcpus[i]);
-	lv_clock_free(vm);
+	kfree(vm->clock);
 	lv_iobus_free(vm);
 	lv_memory_free(vm);
 	mmdrop(vm->mm);

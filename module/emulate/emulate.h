@@ -17,6 +17,8 @@
 
 #include "../pure.h"
 
+#include <linux/kvm.h>
+
 /** enum lv_cpu_mode - code size, valued as the default address size in bytes */
 enum lv_cpu_mode {
 	LV_MODE_16 = 2,
@@ -122,17 +124,6 @@ struct lv_insn {
 	u64 imm; /* immediate, sign-extended */
 };
 
-/* struct lv_emul_seg - segment register as the CPU caches it */
-struct lv_emul_seg {
-	u64 base;
-	u32 limit; /* limit in bytes */
-	u16 selector;
-	u8 type; /* descriptor type, four bits */
-	bool s; /* code or data, not system */
-	bool present; /* usable: present and not null */
-	bool db; /* 32-bit stack, or upper bound if it expands down */
-};
-
 /* struct lv_emul_fault - exception that an instruction raised */
 struct lv_emul_fault {
 	u64 cr2; /* faulting linear address, for #PF */
@@ -148,7 +139,7 @@ struct lv_emul {
 	u64 regs[LV_NR_GPRS]; /* general registers, in and out */
 	u64 rip; /* address of the instruction in, of the next one out */
 	u64 rflags; /* in and out */
-	struct lv_emul_seg seg[LV_NR_SEGS]; /* segment registers, in */
+	struct kvm_segment seg[LV_NR_SEGS]; /* in; unusable: not present */
 	enum lv_cpu_mode mode; /* code size, in */
 	bool protected_mode; /* CR0.PE, in */
 	u8 va_bits; /* width of linear addresses in 64-bit mode, in */

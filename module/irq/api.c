@@ -26,8 +26,6 @@ static struct lv_irqchip *chip_with_pit(struct lv_vm *vm)
 	return chip && smp_load_acquire(&chip->has_pit) ? chip : NULL;
 }
 
-/* ---- life ---- */
-
 static int create(struct lv_vm *vm, enum lv_irqchip_mode mode)
 {
 	bool in_kernel = mode == LV_IRQCHIP_KERNEL;
@@ -99,8 +97,6 @@ int lv_split_irqchip(struct lv_vm *vm, u64 pins)
 	return create(vm, LV_IRQCHIP_SPLIT);
 }
 
-/* ---- PIC and I/O APIC state ---- */
-
 LV_IOCTL(get_irqchip)
 {
 	struct lv_irqchip *chip = full_chip(vm);
@@ -142,8 +138,6 @@ LV_IOCTL(set_irqchip)
 	return 0;
 }
 
-/* ---- lines and messages ---- */
-
 LV_IOCTL(irq_line)
 {
 	struct lv_irqchip *chip = any_chip(vm);
@@ -167,8 +161,6 @@ LV_IOCTL(signal_msi)
 	msg = lv_msi_decode(msi->address_lo, msi->data);
 	return lv_apic_bus_send(&chip->bus, &msg, NULL);
 }
-
-/* ---- routing ---- */
 
 /*
  * Have the I/O APIC report EOIs of the PIT's pin: it is edge triggered, but
@@ -251,8 +243,6 @@ LV_IOCTL(set_gsi_routing)
 	return 0;
 }
 
-/* ---- PIT ---- */
-
 LV_IOCTL(create_pit2)
 {
 	const struct kvm_pit_config *config = data;
@@ -315,8 +305,6 @@ LV_IOCTL(reinject_control)
 	update_watch(chip);
 	return 0;
 }
-
-/* ---- local APIC state ---- */
 
 LV_IOCTL(get_lapic)
 {

@@ -67,8 +67,6 @@ static void enqueue(struct file *file, wait_queue_head_t *queue,
 	add_wait_queue(queue, &irqfd->wait);
 }
 
-/* ---- resampling: both under RCU ---- */
-
 /* Lower the lines that ended; chip->lock is held. */
 void lv_irqfd_lower(struct lv_irqchip *chip, const struct lv_ended *ended)
 {
@@ -92,8 +90,6 @@ void lv_irqfd_resample(struct lv_irqchip *chip, const struct lv_ended *ended)
 		    lv_route_ended(lv_irqchip_route(chip, irqfd->gsi), ended))
 			lv_eventfd_signal(irqfd->resample);
 }
-
-/* ---- life cycle ---- */
 
 /* Does another irqfd hold this one's line, too? irqfd_lock is held. */
 static bool shares_line(const struct irqfd *irqfd)
@@ -129,36 +125,30 @@ static void free_irqfd(struct irqfd *irqfd)
 	kfree(irqfd);
 }
 
-static void free_dead(struct list_head *dead)
-{
-	struct irqfd *irqfd, *next;
-
-	if (list_empty(dead))
-		return;
-	synchronize_rcu_expedited();
-	list_for_each_entry_safe(irqfd, next, dead, dead)
-		free_irqfd(irqfd);
-}
-
-/* Remove all that were closed, or that inject @gsi on a signal of @eventfd. */
-static void remove(struct lv_irqchip *chip, struct eventfd_ctx *eventfd,
-		   u32 gsi)
+/* Remove those closed, those that inject @gsi for @eventfd, or all. */
+static void remove(struct lv_irqchip *chip, bool all,
+		   struct eventfd_ctx *eventfd, u32 gsi)
 {
 	struct irqfd *irqfd, *next;
 	LIST_HEAD(dead);
 
 	mutex_lock(&chip->irqfd_lock);
 	list_for_each_entry_safe(irqfd, next, &chip->irqfds, node)
-		if (READ_ONCE(irqfd->closed) ||
+		if (all || READ_ONCE(irqfd->closed) ||
 		    (irqfd->eventfd == eventfd && irqfd->gsi == gsi))
 			unlink(irqfd, &dead);
 	mutex_unlock(&chip->irqfd_lock);
-	free_dead(&dead);
+	if (list_empty(&dead))
+		return;
+	synchronize_rcu_expedited();
+	list_for_each_entry_safe(irqfd, next, &dead, dead)
+		free_irqfd(irqfd);
 }
 
 static void reap(struct work_struct *work)
 {
-	remove(container_of(work, struct lv_irqchip, irqfd_reap), NULL, 0);
+	remove(container_of(work, struct lv_irqchip, irqfd_reap), false, NULL,
+	       0);
 }
 
 /** lv_irqfd_init - for a new irqchip */
@@ -172,14 +162,7 @@ void lv_irqfd_init(struct lv_irqchip *chip)
 /** lv_irqfd_shutdown - no eventfd injects any more; only we use the chip */
 void lv_irqfd_shutdown(struct lv_irqchip *chip)
 {
-	struct irqfd *irqfd, *next;
-	LIST_HEAD(dead);
-
-	mutex_lock(&chip->irqfd_lock);
-	list_for_each_entry_safe(irqfd, next, &chip->irqfds, node)
-		unlink(irqfd, &dead);
-	mutex_unlock(&chip->irqfd_lock);
-	free_dead(&dead);
+	remove(chip, true, NULL, 0);
 	cancel_work_sync(&chip->irqfd_reap);
 }
 
@@ -193,12 +176,12 @@ static bool is_taken(struct lv_irqchip *chip, struct eventfd_ctx *eventfd)
 	return false;
 }
 
-/* Join the wait queue with irqfd_lock held: nobody may remove it yet. */
+/* Join the wait queue under irqfd_lock: nobody may remove it yet. */
 static int publish(struct irqfd *irqfd, struct file *file)
 {
 	struct lv_irqchip *chip = irqfd->chip;
 
-	lockdep_assert_held(&chip->irqfd_lock);
+	guard(mutex)(&chip->irqfd_lock);
 	if (is_taken(chip, irqfd->eventfd))
 		return -EBUSY;
 	if (chip->nr_irqfds >= MAX_IRQFDS)
@@ -231,11 +214,8 @@ static int assign(struct lv_irqchip *chip, const struct kvm_irqfd *args,
 	ret = PTR_ERR_OR_ZERO(irqfd->eventfd);
 	if (!ret)
 		ret = PTR_ERR_OR_ZERO(irqfd->resample);
-	if (!ret) {
-		mutex_lock(&chip->irqfd_lock);
+	if (!ret)
 		ret = publish(irqfd, file);
-		mutex_unlock(&chip->irqfd_lock);
-	}
 	if (ret)
 		free_irqfd(irqfd);
 	return ret;
@@ -247,23 +227,20 @@ static int deassign(struct lv_irqchip *chip, const struct kvm_irqfd *args)
 
 	if (IS_ERR(eventfd))
 		return PTR_ERR(eventfd);
-	remove(chip, eventfd, args->gsi);
+	remove(chip, false, eventfd, args->gsi);
 	eventfd_ctx_put(eventfd);
 	return 0;
 }
 
 LV_IOCTL(irqfd)
 {
+	const u32 flags = KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE;
 	struct lv_irqchip *chip = smp_load_acquire(&vm->irqchip);
 	const struct kvm_irqfd *args = data;
 	struct file *file;
 	int ret;
 
-	if (args->flags &
-		    ~(KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE) ||
-	    args->gsi >= LV_MAX_GSIS)
-		return -EINVAL;
-	if (!chip)
+	if (!chip || args->flags & ~flags || args->gsi >= LV_MAX_GSIS)
 		return -EINVAL;
 	if (args->flags & KVM_IRQFD_FLAG_DEASSIGN)
 		return deassign(chip, args);

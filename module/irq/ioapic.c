@@ -189,17 +189,6 @@ void lv_ioapic_write(struct lv_ioapic *io, u32 offset, u32 val)
 	}
 }
 
-static u32 level_pins(const struct lv_ioapic *io)
-{
-	unsigned int pin;
-	u32 pins = 0;
-
-	for (pin = 0; pin < PINS; pin++)
-		if (io->redir[pin] & REDIR_LEVEL)
-			pins |= BIT(pin);
-	return pins;
-}
-
 /*
  * lv_ioapic_get_state - KVM_GET_IRQCHIP.
  * An edge was delivered or lost when it came. Leave it out of IRR, lest it be
@@ -214,9 +203,11 @@ void lv_ioapic_get_state(const struct lv_ioapic *io,
 	state->base_address = LV_IOAPIC_BASE;
 	state->ioregsel = io->select;
 	state->id = io->id >> 24;
-	state->irr = io->lines & level_pins(io);
-	for (pin = 0; pin < PINS; pin++)
+	for (pin = 0; pin < PINS; pin++) {
 		state->redirtbl[pin].bits = io->redir[pin];
+		if (io->redir[pin] & REDIR_LEVEL)
+			state->irr |= io->lines & BIT(pin);
+	}
 }
 
 /** lv_ioapic_set_state - KVM_SET_IRQCHIP; high lines are user space's */

@@ -238,20 +238,21 @@ static bool ring_push(struct lv_iobus *bus, const struct bus_entry *write,
 	return true;
 }
 
-static bool coalesce(struct lv_iobus *bus, const struct bus_entry *write,
+static bool coalesce(struct lv_iobus *bus, u8 space, u64 addr, unsigned int len,
 		     const void *data)
 {
+	struct bus_entry write = { .addr = addr, .len = len, .space = space };
 	const struct bus_table *t;
 	bool queued = false;
 	unsigned int i = 0;
 
 	rcu_read_lock();
 	t = rcu_dereference(bus->zones);
-	while (i < t->nr && !contains(&t->entry[i], write))
+	while (i < t->nr && !contains(&t->entry[i], &write))
 		i++;
 	if (i < t->nr) {
 		spin_lock(&bus->ring_lock);
-		queued = ring_push(bus, write, data);
+		queued = ring_push(bus, &write, data);
 		spin_unlock(&bus->ring_lock);
 	}
 	rcu_read_unlock();
@@ -301,30 +302,19 @@ LV_IOCTL(unregister_coalesced)
 
 /* ---- the bus ---- */
 
-/** lv_iobus_read - guest read; -EOPNOTSUPP: there is no such device here */
-int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		  unsigned int len, void *data)
+/** lv_iobus_access - access by the guest; false: user space has to do it */
+bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		     unsigned int len, void *data, bool write)
 {
-	return lv_irqchip_access(v, space, addr, len, data, false)
-		       ? 0
-		       : -EOPNOTSUPP;
-}
-
-/** lv_iobus_write - guest write; as lv_iobus_read() */
-int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		   unsigned int len, const void *data)
-{
-	struct bus_entry write = { .addr = addr, .len = len, .space = space };
 	struct lv_iobus *bus = v->vm->iobus;
 
-	if (lv_irqchip_access(v, space, addr, len, (u8 *)data, true) ||
-	    signal_eventfd(bus, space, addr, len, data) ||
-	    coalesce(bus, &write, data))
-		return 0;
-	return -EOPNOTSUPP;
+	if (lv_irqchip_access(v, space, addr, len, data, write))
+		return true;
+	return write && (signal_eventfd(bus, space, addr, len, data) ||
+			 coalesce(bus, space, addr, len, data));
 }
 
-/** lv_iobus_init - create the bus of a new VM; if it fails, free what is there */
+/** lv_iobus_init - create the bus of a new VM; if it fails, free it */
 int lv_iobus_init(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = kzalloc(sizeof(*bus), GFP_KERNEL_ACCOUNT);

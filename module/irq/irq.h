@@ -89,35 +89,20 @@ int lv_apic_bus_send(struct lv_apic_bus *bus, const struct lv_apic_msg *msg,
 #define LV_X2APIC_MSR 0x800
 #define LV_SPIV_ENABLE BIT(8)
 
+/* clang-format off */
+
 /* Register numbers: MMIO offset >> 4, MSR index - 0x800. */
 enum lv_lapic_reg {
-	LAPIC_ID = 0x02,
-	LAPIC_VERSION = 0x03,
-	LAPIC_TPR = 0x08,
-	LAPIC_APR = 0x09,
-	LAPIC_PPR = 0x0a,
-	LAPIC_EOI = 0x0b,
-	LAPIC_LDR = 0x0d,
-	LAPIC_DFR = 0x0e,
-	LAPIC_SPIV = 0x0f,
-	LAPIC_ISR = 0x10,
-	LAPIC_TMR = 0x18,
-	LAPIC_IRR = 0x20,
-	LAPIC_ESR = 0x28,
-	LAPIC_ICR = 0x30,
-	LAPIC_ICR2 = 0x31,
-	LAPIC_LVT_TIMER = 0x32,
-	LAPIC_LVT_THERMAL = 0x33,
-	LAPIC_LVT_PERF = 0x34,
-	LAPIC_LVT_LINT0 = 0x35,
-	LAPIC_LVT_LINT1 = 0x36,
-	LAPIC_LVT_ERROR = 0x37,
-	LAPIC_TIMER_INIT = 0x38,
-	LAPIC_TIMER_COUNT = 0x39,
-	LAPIC_TIMER_DIV = 0x3e,
-	LAPIC_SELF_IPI = 0x3f,
-	LAPIC_NR_REGS = 0x40,
+	LAPIC_ID = 0x02, LAPIC_VERSION, LAPIC_TPR = 0x08, LAPIC_APR,
+	LAPIC_PPR, LAPIC_EOI, LAPIC_LDR = 0x0d, LAPIC_DFR, LAPIC_SPIV,
+	LAPIC_ISR = 0x10, LAPIC_TMR = 0x18, LAPIC_IRR = 0x20, LAPIC_ESR = 0x28,
+	LAPIC_ICR = 0x30, LAPIC_ICR2, LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL,
+	LAPIC_LVT_PERF, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR,
+	LAPIC_TIMER_INIT, LAPIC_TIMER_COUNT, LAPIC_TIMER_DIV = 0x3e,
+	LAPIC_SELF_IPI, LAPIC_NR_REGS,
 };
+
+/* clang-format on */
 
 /* struct lv_lapic - one local APIC */
 struct lv_lapic {
@@ -157,26 +142,19 @@ enum lv_lapic_event {
 };
 
 /*
- * lv_lapic_notify - hook: look at lv_lapic_pending() again
- *
- * Called on any CPU when a vector became pending, and by the vCPU's own thread
- * when what was pending may have become deliverable.
+ * lv_lapic_notify - hook: look at lv_lapic_pending() again. Called on any CPU
+ * for a new vector, by the owner when one may have become deliverable.
  */
 void lv_lapic_notify(struct lv_lapic *apic);
-
 /** lv_lapic_event - hook: NMI, INIT or SIPI arrived; called on any CPU */
 void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event,
 		    u8 vector);
-
 /** lv_lapic_eoi_broadcast - hook: EOI of a vector the I/O APIC cares about */
 void lv_lapic_eoi_broadcast(struct lv_lapic *apic, u8 vector);
-
 /** lv_lapic_timer_arm - hook: call lv_lapic_timer_expired() at @deadline */
 void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline);
-
 /** lv_lapic_timer_cancel - hook: disarm, wait for a running expiry to end */
 void lv_lapic_timer_cancel(struct lv_lapic *apic);
-
 /** lv_lapic_ns_until - hook: nanoseconds until the guest's TSC is @tsc */
 s64 lv_lapic_ns_until(struct lv_lapic *apic, u64 tsc);
 
@@ -233,10 +211,8 @@ static inline u8 lv_lapic_tpr(const struct lv_lapic *apic)
 }
 
 /*
- * lv_lapic_pv_eoi_safe - may the guest end the interrupt in service without
- * an exit?
- *
- * Only if nobody waits for that EOI: neither the I/O APIC nor another vector.
+ * lv_lapic_pv_eoi_safe - may the guest end its interrupt without an exit? Only
+ * if nobody waits for that EOI: neither the I/O APIC nor another vector.
  */
 static inline bool lv_lapic_pv_eoi_safe(const struct lv_lapic *apic)
 {
@@ -341,7 +317,6 @@ static inline bool lv_pic_pending(const struct lv_pic *pic)
 /* ---- 8254 PIT ---- */
 
 #define LV_PIT_PORT 0x40
-#define LV_PIT_PORTS 4
 #define LV_SPEAKER_PORT 0x61
 
 /* struct lv_pit - 8254 and the speaker port (chip) */
@@ -354,10 +329,8 @@ struct lv_pit {
 
 /** lv_pit_pulse - hook: one edge on the timer's line; as lv_pic_set_line() */
 int lv_pit_pulse(struct lv_pit *pit);
-
 /** lv_pit_timer_arm - hook: call lv_pit_timer_expired() at @deadline */
 void lv_pit_timer_arm(struct lv_pit *pit, u64 deadline);
-
 /** lv_pit_timer_cancel - hook: disarm; a late expiry call does no harm */
 void lv_pit_timer_cancel(struct lv_pit *pit);
 

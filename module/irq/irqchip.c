@@ -199,8 +199,6 @@ void lv_lapic_eoi_broadcast(struct lv_lapic *apic, u8 vector)
 	unlock_ended(chip, &ended, flags);
 }
 
-/* ---- PIC ---- */
-
 void lv_pic_raise(struct lv_pic *pic)
 {
 	struct lv_irqchip *chip = container_of(pic, struct lv_irqchip, pic);
@@ -242,8 +240,6 @@ static int pic_ack(struct lv_irqchip *chip)
 	unlock_pic(chip, flags);
 	return vector;
 }
-
-/* ---- PIT ---- */
 
 static struct lv_irqchip *chip_of_pit(struct lv_pit *pit)
 {

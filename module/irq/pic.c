@@ -167,8 +167,6 @@ u8 lv_pic_inta(struct lv_pic *pic)
 	return pic->chip[index].irq_base + line;
 }
 
-/* ---- ports ---- */
-
 static void write_icw1(struct kvm_pic_state *chip, u8 val)
 {
 	chip->irr &= chip->elcr;
@@ -308,8 +306,6 @@ u8 lv_pic_read(struct lv_pic *pic, u16 port)
 		return chip->imr;
 	return chip->read_reg_select ? chip->isr : chip->irr;
 }
-
-/* ---- life cycle and state ---- */
 
 /** lv_pic_set_state - KVM_SET_IRQCHIP; the other way is a copy of chip[] */
 void lv_pic_set_state(struct lv_pic *pic, unsigned int index,

@@ -94,8 +94,6 @@ static bool output_of(const struct kvm_pit_channel_state *ch)
 	}
 }
 
-/* ---- channel 0's interrupt ---- */
-
 /* From load to interrupt, and from one to the next. */
 static u64 period_of(const struct kvm_pit_channel_state *ch)
 {
@@ -167,8 +165,6 @@ void lv_pit_ack(struct lv_pit *pit)
 	if (pit->owed && lv_pit_pulse(pit) > 0)
 		pit->owed--;
 }
-
-/* ---- ports ---- */
 
 static void load_count(struct lv_pit *pit, unsigned int index, u16 val)
 {
@@ -298,17 +294,11 @@ static u8 read_speaker(const struct lv_pit *pit)
 {
 	const struct kvm_pit_channel_state *ch =
 		&pit->state.channels[SPEAKER_CHANNEL];
-	u8 val = 0;
+	bool data = pit->state.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON;
 
-	if (ch->gate)
-		val |= SPEAKER_GATE;
-	if (pit->state.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON)
-		val |= SPEAKER_DATA;
-	if (lv_irq_now_ns() >> REFRESH_SHIFT & 1)
-		val |= SPEAKER_REFRESH;
-	if (output_of(ch))
-		val |= SPEAKER_OUT;
-	return val;
+	return (ch->gate ? SPEAKER_GATE : 0) | (data ? SPEAKER_DATA : 0) |
+	       (lv_irq_now_ns() >> REFRESH_SHIFT & 1 ? SPEAKER_REFRESH : 0) |
+	       (output_of(ch) ? SPEAKER_OUT : 0);
 }
 
 static void write_speaker(struct lv_pit *pit, u8 val)
@@ -352,8 +342,6 @@ void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 	else
 		write_count(pit, array_index_nospec(index, 3), val);
 }
-
-/* ---- life cycle and state ---- */
 
 /*
  * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state.

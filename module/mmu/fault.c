@@ -65,17 +65,6 @@ static bool host_walk(hva_t hva, struct host_page *page)
 	return true;
 }
 
-static bool host_page_get(hva_t hva, struct host_page *page)
-{
-	unsigned long flags;
-	bool ret;
-
-	local_irq_save(flags);
-	ret = host_walk(hva, page);
-	local_irq_restore(flags);
-	return ret;
-}
-
 /* The largest mapping that stays in the slot and in the host's page. */
 static int map_level(const struct fault *f, int host_level)
 {
@@ -124,13 +113,17 @@ static int map_locked(struct lv_vcpu *v, struct fault *f)
 	struct lv_mmu *mmu = &v->vm->mmu;
 	const struct lv_slot *slot = f->slot;
 	struct host_page page;
-	bool writable;
+	unsigned long flags;
+	bool found, writable;
 	int ret;
 
 	if (unlikely(mmu->invalidating) && f->hva >= mmu->inv_start &&
 	    f->hva < mmu->inv_end)
 		return -EBUSY;
-	if (!host_page_get(f->hva, &page) || (f->write && !page.writable))
+	local_irq_save(flags);
+	found = host_walk(f->hva, &page);
+	local_irq_restore(flags);
+	if (!found || (f->write && !page.writable))
 		return -EAGAIN;
 	/* A logged page becomes writable when it is written. */
 	writable = page.writable && !(slot->flags & KVM_MEM_READONLY) &&

@@ -147,24 +147,20 @@ static gfn_t max_gfn(void)
 	return 1ULL << (bits - PAGE_SHIFT);
 }
 
-static int region_check(const struct kvm_userspace_memory_region *mem)
+static bool region_valid(const struct kvm_userspace_memory_region *mem)
 {
-	if (mem->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
-		return -EINVAL;
-	if ((mem->memory_size | mem->guest_phys_addr | mem->userspace_addr) &
-	    ~PAGE_MASK)
-		return -EINVAL;
-	if (!access_ok((void __user *)(hva_t)mem->userspace_addr,
-		       mem->memory_size))
-		return -EINVAL;
-	/* The upper half selects an address space; there is only one. */
-	if (mem->slot >= LV_NR_USER_REGIONS)
-		return -EINVAL;
-	if (mem->guest_phys_addr + mem->memory_size < mem->guest_phys_addr)
-		return -EINVAL;
-	if (mem->memory_size >> PAGE_SHIFT > MAX_SLOT_PAGES)
-		return -EINVAL;
-	return 0;
+	u64 bits = mem->memory_size | mem->guest_phys_addr |
+		   mem->userspace_addr;
+
+	/* The upper half of the slot selects an address space; there is one. */
+	return !(mem->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)) &&
+	       !(bits & ~PAGE_MASK) &&
+	       access_ok((void __user *)(hva_t)mem->userspace_addr,
+			 mem->memory_size) &&
+	       mem->slot < LV_NR_USER_REGIONS &&
+	       mem->guest_phys_addr + mem->memory_size >=
+		       mem->guest_phys_addr &&
+	       mem->memory_size >> PAGE_SHIFT <= MAX_SLOT_PAGES;
 }
 
 static bool slot_overlaps(struct lv_vm *vm, const struct lv_slot *new)
@@ -234,11 +230,9 @@ LV_IOCTL(set_user_memory_region)
 		.id = mem->slot,
 	};
 	const struct lv_slot *old;
-	int ret;
 
-	ret = region_check(mem);
-	if (ret)
-		return ret;
+	if (!region_valid(mem))
+		return -EINVAL;
 	old = slot_by_id(lv_slots(vm), mem->slot);
 	if (new.npages)
 		return slot_set(vm, old, &new);

@@ -93,11 +93,9 @@ static int set_leaf(u64 *entry, int level, u64 leaf)
 }
 
 /*
- * lv_tdp_map - install a leaf, or add its permissions to one that is there
- * @vm: the VM, whose mmu.lock is held for reading
- * @cache: where new tables come from
- * Return: 0; -ENOMEM: fill the cache first; -EEXIST: zap first what is mapped
- * there with another page size.
+ * lv_tdp_map - install a leaf, or add its permissions to one that is there;
+ * mmu.lock is held for reading. -ENOMEM: fill the cache, where new tables come
+ * from; -EEXIST: zap first what is mapped there with another page size.
  */
 int lv_tdp_map(struct lv_vm *vm, struct lv_mmu_cache *cache, gfn_t gfn,
 	       int level, u64 leaf)
@@ -237,17 +235,14 @@ bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 }
 
 /*
- * lv_tdp_protect - make single pages read-only, and flush the TLBs once
- * @vm: the VM, whose mmu.lock is held for writing
- * @base: guest frame of the first bit
+ * lv_tdp_protect - make single pages read-only, and flush the TLBs once; bits
+ * count from @base, mmu.lock is held for writing
  */
 void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 		    unsigned int nr)
 {
-	struct change c = {
-		.op = LV_TDP_PROTECT,
-		.freed = LIST_HEAD_INIT(c.freed),
-	};
+	struct change c = { .op = LV_TDP_PROTECT,
+			    .freed = LIST_HEAD_INIT(c.freed) };
 	unsigned int start, end;
 
 	lockdep_assert_held_write(&vm->mmu.lock);
@@ -273,11 +268,9 @@ int lv_tdp_init(struct lv_vm *vm)
 
 void lv_tdp_free(struct lv_vm *vm)
 {
-	struct change c = {
-		.op = LV_TDP_ZAP,
-		.end = ~0ULL,
-		.freed = LIST_HEAD_INIT(c.freed),
-	};
+	struct change c = { .op = LV_TDP_ZAP,
+			    .end = ~0ULL,
+			    .freed = LIST_HEAD_INIT(c.freed) };
 	void *root = __va(vm->mmu.root);
 
 	change_table(&c, root, fmt->levels, 0);

@@ -178,12 +178,10 @@ static gpa_t leaf_address(const struct lv_walk *w, const struct path *path,
 }
 
 /*
- * lv_walk - translate a guest virtual address
- * @gva: the address; canonical, in long mode
- * @access: LV_PF_WRITE, LV_PF_USER, LV_PF_FETCH
+ * lv_walk - translate a guest virtual address, canonical in long mode, for an
+ * access of LV_PF_WRITE, LV_PF_USER, LV_PF_FETCH. Sets accessed and dirty bits
+ * as the access itself would. @w->smap is for data accesses by the supervisor.
  *
- * Sets accessed and dirty bits as the access itself would. Permissions depend
- * on @w->smap, which is for data accesses by the supervisor.
  * Return: 0; LV_WALK_FAULT: the guest gets a page fault with @w->error; or
  * what a hook failed with.
  */

@@ -45,10 +45,7 @@ qemu_prepare()
 
 qemu_run()
 {
-	local input=/dev/null
-
-	[ -z "$interactive" ] || input=/dev/stdin
-	limited qemu-system-x86_64 "${args[@]}" <$input
+	limited qemu-system-x86_64 "${args[@]}"
 }
 
 qemu_trouble()

@@ -9,6 +9,9 @@ driver=$1
 limit=$2
 shift 2
 
+kvm=kvm_amd
+! grep -qw vmx /proc/cpuinfo || kvm=kvm_intel
+
 case $driver in
 labvisor) export LABVISOR_DEV=/dev/labvisor ;;
 kvm) export LABVISOR_DEV=/dev/kvm ;;
@@ -19,7 +22,7 @@ load()
 	case $driver in
 	# shellcheck disable=SC2086 # a word each
 	labvisor) insmod /lab/labvisor.ko $LABVISOR_PARAMS ;;
-	kvm) modprobe kvm_amd ;;
+	kvm) modprobe $kvm ;;
 	esac
 }
 
@@ -28,7 +31,7 @@ unload()
 {
 	case $driver in
 	labvisor) ! grep -q '^labvisor ' /proc/modules || rmmod labvisor ;;
-	kvm) ! grep -q '^kvm_amd ' /proc/modules || rmmod kvm_amd kvm ;;
+	kvm) ! grep -q "^$kvm " /proc/modules || rmmod $kvm kvm ;;
 	esac
 }
 

@@ -43,6 +43,13 @@ bochs_loglevel()
 	echo 7
 }
 
+# Bochs' VMX forgets host interrupts while the guest has them off: see
+# docs/emulators.md.
+bochs_module_parameters()
+{
+	echo max_stay_us=20000
+}
+
 # little_endian NUMBER: its four bytes.
 little_endian()
 {

@@ -338,7 +338,10 @@ int lv_guest_mode_work(void); /* work.c */
 int lv_vm_create(unsigned long type);
 bool lv_cpu_enter(void);
 void lv_cpu_leave(void);
-bool lv_cpu_ready(void);
+
+/* Virtualization is on (own CPU, interrupts off) */
+DECLARE_PER_CPU(bool, lv_cpu_on);
+
 extern struct dentry *lv_debugfs;
 void lv_vm_get(struct lv_vm *vm);
 void lv_vm_put(struct lv_vm *vm);

@@ -175,11 +175,22 @@ static void lv_cr8_moved(struct lv_vcpu *v)
 	lv_request(v, LV_REQ_EVENT);
 }
 
+/* Exits that have nothing to do with guest memory, once their length is known. */
+#define LV_EXITS_WITHOUT_MEMORY                                         \
+	(BIT(LV_EXIT_IRQ_WINDOW) | BIT(LV_EXIT_NMI_WINDOW) |            \
+	 BIT(LV_EXIT_CPUID) | BIT(LV_EXIT_RDMSR) | BIT(LV_EXIT_TPR) |   \
+	 BIT(LV_EXIT_HLT) | BIT(LV_EXIT_PAUSE) | BIT(LV_EXIT_MONITOR) | \
+	 BIT(LV_EXIT_MWAIT) | BIT(LV_EXIT_INVD) | BIT(LV_EXIT_WBINVD) | \
+	 BIT(LV_EXIT_XSETBV) | BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP))
+
 static int lv_handle_with_memory(struct lv_vcpu *v, struct lv_exit *exit)
 {
-	int idx = srcu_read_lock(&v->vm->mem.srcu);
-	int out = lv_handle_exit(v, exit);
+	int idx, out;
 
+	if (exit->insn_len && BIT(exit->reason) & LV_EXITS_WITHOUT_MEMORY)
+		return lv_handle_exit(v, exit);
+	idx = srcu_read_lock(&v->vm->mem.srcu);
+	out = lv_handle_exit(v, exit);
 	srcu_read_unlock(&v->vm->mem.srcu, idx);
 	return out;
 }
@@ -200,7 +211,7 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 		}
 		if (unlikely(xfer_to_guest_mode_work_pending()))
 			return LV_RESUME;
-		if (unlikely(!lv_cpu_ready()))
+		if (unlikely(!this_cpu_read(lv_cpu_on)))
 			return -ESHUTDOWN;
 
 		if (v->pv_eoi.msr)

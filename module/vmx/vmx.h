@@ -177,12 +177,12 @@ void vmx_exit(void); /* HOST_RIP, a label inside of it */
 int vmx_probe_caps(void);
 
 /* mitigate.c */
+DECLARE_STATIC_KEY_FALSE(vmx_flushes_l1d);
+extern u64 vmx_enter_flags;
 int vmx_mitigations_init(void);
 void vmx_mitigations_exit(void);
 void vmx_flush_l1d(struct lv_vcpu *v);
-u64 vmx_enter_flags(void);
 void vmx_predictor_barrier(void);
-bool vmx_swap_spec_ctrl(struct lv_vcpu *v, u64 *host);
 
 /* host.c */
 int vmx_cpu_enable(void);

@@ -179,6 +179,7 @@ struct lv_exit {
  * @LV_R_CR0: CR0, of which only bit TS may differ
  * @LV_R_CR2: CR2
  * @LV_R_CR3: CR3
+ * @LV_R_PDPTE: the PDPTEs of PAE paging, where the CPU keeps them
  * @LV_NR_R: end of the list
  */
 enum lv_reg {
@@ -188,6 +189,7 @@ enum lv_reg {
 	LV_R_CR0, /* only bit TS may differ */
 	LV_R_CR2,
 	LV_R_CR3,
+	LV_R_PDPTE,
 	LV_NR_R
 };
 
@@ -254,8 +256,9 @@ struct lv_tdp_format {
  * @vcpu_size: size of the backend's struct, which starts with a struct lv_vcpu
  * @tdp: format of the nested page tables, valid after @probe
  * @has_next_rip: exits say how long their instruction was
- * @probe: check the CPU and the firmware; -EOPNOTSUPP or -EBUSY with one line
- *	in the log that says what to do; process context, once
+ * @probe: check the CPU and the firmware; -ENODEV if it is another vendor's,
+ *	-EOPNOTSUPP or -EACCES with one line in the log that says what to do;
+ *	process context, once
  * @exit: undo @probe
  * @cpu_enable: turn virtualization on for this CPU; interrupts off
  * @cpu_disable: turn it off; interrupts off, may run on a CPU that is not on
@@ -266,7 +269,7 @@ struct lv_tdp_format {
  * @load: the vCPU's thread runs on this CPU now; preemption off
  * @put: it leaves this CPU; preemption off
  * @run: enter the guest and come back; interrupts off, FPU state of the guest
- *	loaded. Fills in the exit.
+ *	loaded. Fills in the exit, and clears new_stay of the vCPU.
  * @cache_reg: fetch an enum lv_reg into the vCPU
  * @get_segment: read a segment register; every field of kvm_segment is set
  * @set_segment: write one
@@ -294,7 +297,6 @@ struct lv_tdp_format {
  * @set_shadow: set them; 0 whenever an instruction is skipped
  * @set_tpr: show the guest this task priority class (CR8), and exit when it
  *	writes a value below @threshold (0: never)
- * @get_tpr: the guest's CR8
  * @flush_tlb: drop all cached translations of this vCPU before its next entry
  * @dump: print the control block to the log, rate-limited by the caller
  */
@@ -345,7 +347,6 @@ struct lv_backend {
 	u8 (*get_shadow)(struct lv_vcpu *v);
 	void (*set_shadow)(struct lv_vcpu *v, u8 shadow);
 	void (*set_tpr)(struct lv_vcpu *v, u8 cr8, u8 threshold);
-	u8 (*get_tpr)(struct lv_vcpu *v);
 	void (*flush_tlb)(struct lv_vcpu *v);
 	void (*dump)(struct lv_vcpu *v);
 };
@@ -371,7 +372,6 @@ extern struct lv_backend vmx_backend;
 	X(get_shadow)  \
 	X(set_shadow)  \
 	X(set_tpr)     \
-	X(get_tpr)     \
 	X(flush_tlb)
 
 #endif /* LABVISOR_BACKEND_H */

@@ -10,7 +10,11 @@
 #include <linux/hrtimer.h>
 #include <linux/version.h>
 #include <asm/cpufeature.h>
+#include <asm/hardirq.h>
+#include <asm/perf_event.h>
 #include <asm/nospec-branch.h>
+#include <asm/processor.h>
+#include <asm/tlbflush.h>
 
 /* 6.8: eventfd_signal() lost its count. */
 static inline void lv_eventfd_signal(struct eventfd_ctx *ctx)
@@ -45,6 +49,91 @@ static inline void lv_guest_ran(void)
 #ifdef X86_FEATURE_IBPB_EXIT_TO_USER
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
 		this_cpu_write(x86_ibpb_exit_to_user, true);
+#endif
+}
+
+/*
+ * VMXON needs CR4.VMXE, and the kernel's shadow of CR4 has to know. 6.19 and
+ * later offer no way to a module that is not KVM.
+ */
+static inline void lv_set_cr4_vmxe(bool on)
+{
+	if (on)
+		cr4_set_bits_irqsoff(X86_CR4_VMXE);
+	else
+		cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+}
+
+/*
+ * L1TF: how the kernel wants the L1 data cache flushed. 6.19 exports its choice
+ * to KVM only; what is left is if mitigations are off altogether.
+ */
+static inline int lv_l1tf_wanted(int never, int cond, int always)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+	return cpu_mitigations_off() ? never : cond;
+#else
+	switch (l1tf_mitigation) {
+	case L1TF_MITIGATION_OFF:
+		return never;
+	case L1TF_MITIGATION_FULL:
+	case L1TF_MITIGATION_FULL_FORCE:
+		return always;
+	default:
+		return cond;
+	}
+#endif
+}
+
+/* Did an interrupt handler run since the last call, with data of its own? */
+static inline bool lv_l1d_tainted_by_interrupt(void)
+{
+#if IS_ENABLED(CONFIG_KVM_INTEL)
+	bool tainted = kvm_get_cpu_l1tf_flush_l1d();
+
+	if (tainted)
+		kvm_clear_cpu_l1tf_flush_l1d();
+	return tainted;
+#else
+	return true; /* the kernel keeps no record */
+#endif
+}
+
+/* MDS, TAA, MMIO stale data: does the kernel want VERW before VM entry? */
+static inline bool lv_wants_verw(void)
+{
+#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
+	if (boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF_VM))
+		return true;
+#endif
+#ifdef X86_FEATURE_CLEAR_CPU_BUF
+	return boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF);
+#else
+	return false;
+#endif
+}
+
+/* BHI: is the branch history cleared after VM exits? */
+static inline bool lv_clears_branch_history(void)
+{
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+	return boot_cpu_has(X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT);
+#else
+	return false;
+#endif
+}
+
+/* A VM exit took an NMI of the host's: deliver it. NMIs are blocked. */
+static inline void lv_deliver_host_nmi(void)
+{
+	asm volatile("int $2");
+}
+
+/* Processor Trace and VMX operation exclude each other on old CPUs. */
+static inline void lv_pause_processor_trace(bool on)
+{
+#if defined(CONFIG_PERF_EVENTS) && defined(CONFIG_CPU_SUP_INTEL)
+	intel_pt_handle_vmx(on);
 #endif
 }
 

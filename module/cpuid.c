@@ -5,12 +5,8 @@
  * A feature is named once, in lv_offered[] or lv_emulated[]. Everything else
  * follows from where the kernel's feature words stand in CPUID.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/kvm_para.h>
 #include <linux/sched/stat.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <asm/cpufeature.h>
 #include <asm/processor.h>
 #include <asm/tsc.h>
@@ -147,7 +143,16 @@ void lv_cpuid_probe(void)
 						LV_EDX_REPEATED;
 }
 
+/** lv_feature_offered - is an X86_FEATURE_* in KVM_GET_SUPPORTED_CPUID? */
+bool lv_feature_offered(unsigned int x86_feature)
+{
+	return lv_caps[x86_feature / 32] & BIT(x86_feature % 32);
+}
+
 /* ---- KVM_GET_SUPPORTED_CPUID ---- */
+
+#define LV_CPUID_RANGE 0xc0000000
+#define LV_MAX_CACHES 8
 
 /* Never full: the leaves and their sub-leaves are far fewer. */
 struct lv_cpuid_list {
@@ -155,200 +160,165 @@ struct lv_cpuid_list {
 	u32 nr;
 };
 
-#define LV_MAX_CACHES 8
+enum {
+	INDEXED = BIT(0), /* has sub-leaves */
+	INTEL = BIT(1), /* not on AMD's CPUs */
+	NEEDS_XSAVE = BIT(2),
+	NEEDS_TOPOEXT = BIT(3),
+	OURS = BIT(4), /* on every host */
+};
 
-/* Append an entry with the host's values. */
+#define ALL 0xffffffff
+#define HOST                       \
+	{                          \
+		ALL, ALL, ALL, ALL \
+	}
+
+/*
+ * Leaves in the order of their number, and what of the host's answer guests
+ * see; features come on top. The first leaf of a range has its maximum. The
+ * topology (1, 0xb, 0x8000001e) and who shares a cache are up to user space.
+ */
+/* clang-format off */
+static const struct lv_leaf {
+	u32 function;
+	u8 flags;
+	u32 keep[4];
+} lv_leaves[] = {
+	{ 0, 0, HOST },
+	{ 1, 0, { ALL, 0xff00 } }, /* CLFLUSH size */
+	{ 2, INTEL, HOST },
+	{ 4, INTEL | INDEXED, { 0x3fff, ALL, ALL, ALL } },
+	{ 6 },
+	{ 7, INDEXED },
+	{ 0xb, INDEXED },
+	{ 0xd, NEEDS_XSAVE | INDEXED, HOST },
+	{ 0x15, INTEL, HOST }, { 0x16, INTEL, HOST },
+	{ KVM_CPUID_SIGNATURE, OURS }, { KVM_CPUID_FEATURES, OURS },
+	{ 0x80000000, 0, HOST },
+	{ 0x80000001, 0, { ALL } },
+	{ 0x80000002, 0, HOST }, { 0x80000003, 0, HOST },
+	{ 0x80000004, 0, HOST }, { 0x80000005, 0, HOST },
+	{ 0x80000006, 0, HOST },
+	{ 0x80000007, 0, { 0, 0, 0, LV_INVARIANT_TSC } },
+	{ 0x80000008 },
+	{ 0x8000001d, NEEDS_TOPOEXT | INDEXED, { 0x3fff, ALL, ALL, ALL } },
+	{ 0x8000001e, NEEDS_TOPOEXT },
+	{ 0x80000021, 0, { LV_80000021_EAX } },
+};
+/* clang-format on */
+
+static bool lv_leaf_exists(const struct lv_leaf *leaf, u32 host_max)
+{
+	if ((leaf->flags & INTEL && lv_host_is_amd()) ||
+	    (leaf->flags & NEEDS_XSAVE && !lv_feature_offered(F(XSAVE))))
+		return false;
+	if (leaf->flags & NEEDS_TOPOEXT)
+		return lv_feature_offered(F(TOPOEXT));
+	return leaf->flags & OURS || leaf->function <= host_max;
+}
+
 static struct kvm_cpuid_entry2 *
-lv_cpuid_add(struct lv_cpuid_list *list, u32 function, u32 index, bool indexed)
+lv_cpuid_add(struct lv_cpuid_list *list, const struct lv_leaf *leaf, u32 index)
 {
 	struct kvm_cpuid_entry2 *e = &list->entry[list->nr++];
+	unsigned int i;
 
-	*e = (struct kvm_cpuid_entry2){
-		.function = function,
-		.index = index,
-		.flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
-	};
+	e->function = leaf->function;
+	e->index = index;
+	if (leaf->flags & INDEXED)
+		e->flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
 	lv_cpuid_host(e);
+	for (i = EAX; i <= EDX; i++)
+		*lv_entry_reg(e, i) &= leaf->keep[i];
+	for (i = 0; i < NCAPINTS; i++)
+		if (lv_words[i].function && lv_words[i].index == index &&
+		    lv_words[i].function == leaf->function)
+			*lv_entry_reg(e, lv_words[i].reg) = lv_caps[i];
 	return e;
 }
 
-static void lv_cpuid_clear(struct kvm_cpuid_entry2 *e)
+static void lv_cpuid_add_xsave(struct lv_cpuid_list *list,
+			       const struct lv_leaf *leaf,
+			       struct kvm_cpuid_entry2 *e)
 {
-	e->eax = e->ebx = e->ecx = e->edx = 0;
-}
-
-/* Cache leaves end with a null type; who shares a cache is up to user space. */
-static void lv_cpuid_add_caches(struct lv_cpuid_list *list, u32 function)
-{
-	struct kvm_cpuid_entry2 *e;
-	u32 index = 0;
-
-	do {
-		e = lv_cpuid_add(list, function, index++, true);
-		e->eax &= 0x3fff;
-	} while (e->eax & 0x1f && index < LV_MAX_CACHES);
-}
-
-static void lv_cpuid_add_features(struct lv_cpuid_list *list)
-{
-	struct kvm_cpuid_entry2 *e = lv_cpuid_add(list, 7, 0, true);
-
-	e->eax = !!lv_caps[CPUID_7_1_EAX];
-	e->ebx = lv_caps[CPUID_7_0_EBX];
-	e->ecx = lv_caps[CPUID_7_ECX];
-	e->edx = lv_caps[CPUID_7_EDX];
-	if (!e->eax)
-		return;
-	e = lv_cpuid_add(list, 7, 1, true);
-	lv_cpuid_clear(e);
-	e->eax = lv_caps[CPUID_7_1_EAX];
-}
-
-static void lv_cpuid_add_xsave(struct lv_cpuid_list *list)
-{
-	u64 mask = lv_fpu_supported();
-	struct kvm_cpuid_entry2 *e;
 	unsigned int i;
 
-	if (!(lv_caps[CPUID_1_ECX] & BIT(F(XSAVE) % 32)))
-		return;
-	e = lv_cpuid_add(list, 0xd, 0, true);
-	e->eax = mask;
-	e->edx = mask >> 32;
-	e->ebx = e->ecx = lv_xsave_size(mask, false);
-
-	e = lv_cpuid_add(list, 0xd, 1, true);
-	lv_cpuid_clear(e);
-	e->eax = lv_caps[CPUID_D_1_EAX];
-	if (e->eax & BIT(F(XSAVEC) % 32))
-		e->ebx = lv_xsave_size(mask, true);
-
+	e->eax = lv_xfeatures;
+	e->edx = lv_xfeatures >> 32;
+	e->ebx = e->ecx = lv_xsave_size(lv_xfeatures, false);
+	e = lv_cpuid_add(list, leaf, 1);
+	e->ebx = e->ecx = e->edx = 0;
+	if (lv_feature_offered(F(XSAVEC)))
+		e->ebx = lv_xsave_size(lv_xfeatures, true);
 	for (i = 2; i < 64; i++)
-		if (mask & BIT_ULL(i))
-			lv_cpuid_add(list, 0xd, i, true);
+		if (lv_xfeatures & BIT_ULL(i))
+			lv_cpuid_add(list, leaf, i);
 }
 
-static void lv_cpuid_fill(struct kvm_cpuid_entry2 *e)
+static void lv_cpuid_add_leaf(struct lv_cpuid_list *list,
+			      const struct lv_leaf *leaf)
 {
-	u32 bits, signature[3];
+	struct kvm_cpuid_entry2 *e = lv_cpuid_add(list, leaf, 0);
+	u32 i;
 
-	switch (e->function) {
-	case 1:
-		e->ebx &= 0xff00; /* CLFLUSH size; topology is the user's */
-		e->ecx = lv_caps[CPUID_1_ECX];
-		e->edx = lv_caps[CPUID_1_EDX];
+	switch (leaf->function) {
+	case 4:
+	case 0x8000001d: /* a null type ends the list */
+		for (i = 1; e->eax & 0x1f && i < LV_MAX_CACHES; i++)
+			e = lv_cpuid_add(list, leaf, i);
 		break;
-	case 6:
-		lv_cpuid_clear(e);
-		e->eax = lv_caps[CPUID_6_EAX];
+	case 7:
+		e->eax = !!lv_caps[CPUID_7_1_EAX];
+		if (e->eax)
+			lv_cpuid_add(list, leaf, 1);
 		break;
-	case 0x40000000:
+	case 0xd:
+		lv_cpuid_add_xsave(list, leaf, e);
+		break;
+	case KVM_CPUID_SIGNATURE:
 		e->eax = KVM_CPUID_FEATURES;
-		memcpy(signature, KVM_SIGNATURE, sizeof(signature));
-		e->ebx = signature[0];
-		e->ecx = signature[1];
-		e->edx = signature[2];
+		memcpy(&e->ebx, KVM_SIGNATURE, sizeof(e->ebx));
+		memcpy(&e->ecx, KVM_SIGNATURE + 4, sizeof(e->ecx));
+		memcpy(&e->edx, KVM_SIGNATURE + 8, sizeof(e->edx));
 		break;
 	case KVM_CPUID_FEATURES:
-		lv_cpuid_clear(e);
 		e->eax = LV_KVM_FEATURES;
 		if (lv_clock_stable())
 			e->eax |= BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT);
 		if (sched_info_on())
 			e->eax |= BIT(KVM_FEATURE_STEAL_TIME);
 		break;
-	case 0x80000001:
-		e->ebx = 0;
-		e->ecx = lv_caps[CPUID_8000_0001_ECX];
-		e->edx = lv_caps[CPUID_8000_0001_EDX];
-		break;
 	case 0x80000007:
-		e->eax = e->ebx = e->ecx = 0;
-		e->edx &= lv_clock_stable() ? LV_INVARIANT_TSC : 0;
+		if (!lv_clock_stable())
+			e->edx = 0;
 		break;
 	case 0x80000008:
 		/* A nested table of four levels maps 48 bits. */
-		bits = min_t(u32, boot_cpu_data.x86_phys_bits,
-			     lv_backend->tdp.levels == 5 ? 52 : 48);
-		e->eax = bits | 48 << 8;
-		e->ebx = lv_caps[CPUID_8000_0008_EBX];
-		e->ecx = e->edx = 0;
+		i = lv_backend->tdp.levels == 5 ? 52 : 48;
+		e->eax = min_t(u32, boot_cpu_data.x86_phys_bits, i) | 48 << 8;
 		break;
-	case 0x80000021:
-		e->eax &= LV_80000021_EAX;
-		e->ebx = e->ecx = e->edx = 0;
-		break;
-	case 0xb: /* topology: user space knows it */
-	case 0x8000001e:
-		lv_cpuid_clear(e);
-		break;
-	}
-}
-
-/* One leaf, or the first of a leaf that stands for several. */
-static void lv_cpuid_add_leaf(struct lv_cpuid_list *list, u32 function)
-{
-	switch (function) {
-	case 4:
-	case 0x8000001d:
-		lv_cpuid_add_caches(list, function);
-		break;
-	case 7:
-		lv_cpuid_add_features(list);
-		break;
-	case 0xd:
-		lv_cpuid_add_xsave(list);
-		break;
-	default:
-		lv_cpuid_fill(lv_cpuid_add(list, function, 0, function == 0xb));
-	}
-}
-
-/* Leaves in the order of their number; the first of a range has its maximum. */
-static const u32 lv_leaves[] = {
-	0,	    1,		2,	    4,		6,	    7,
-	0xb,	    0xd,	0x15,	    0x16,	0x40000000, 0x40000001,
-	0x80000000, 0x80000001, 0x80000002, 0x80000003, 0x80000004, 0x80000005,
-	0x80000006, 0x80000007, 0x80000008, 0x8000001d, 0x8000001e, 0x80000021,
-};
-
-#define LV_CPUID_RANGE 0xc0000000
-
-static bool lv_leaf_exists(u32 function, u32 host_max)
-{
-	switch (function) {
-	case 2:
-	case 4:
-	case 0x15:
-	case 0x16:
-		return !lv_host_is_amd() && function <= host_max;
-	case 0x8000001d:
-	case 0x8000001e:
-		return lv_caps[CPUID_8000_0001_ECX] & BIT(F(TOPOEXT) % 32);
-	case 0x40000000:
-	case KVM_CPUID_FEATURES:
-		return true;
-	default:
-		return function <= host_max;
 	}
 }
 
 static void lv_cpuid_collect(struct lv_cpuid_list *list)
 {
 	struct kvm_cpuid_entry2 *first = NULL;
-	u32 function, host_max = 0;
+	u32 host_max = 0;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(lv_leaves); i++) {
-		function = lv_leaves[i];
-		if (!(function & ~LV_CPUID_RANGE))
-			host_max = cpuid_eax(function);
-		if (!lv_leaf_exists(function, host_max))
+		const struct lv_leaf *leaf = &lv_leaves[i];
+		bool is_first = !(leaf->function & ~LV_CPUID_RANGE);
+
+		if (is_first)
+			host_max = cpuid_eax(leaf->function);
+		if (!lv_leaf_exists(leaf, host_max))
 			continue;
-		if (!(function & ~LV_CPUID_RANGE))
+		if (is_first)
 			first = &list->entry[list->nr];
-		lv_cpuid_add_leaf(list, function);
-		first->eax = function;
+		lv_cpuid_add_leaf(list, leaf);
+		first->eax = leaf->function;
 	}
 }
 
@@ -368,7 +338,7 @@ static long lv_cpuid_copy_out(unsigned long arg,
 	return 0;
 }
 
-LV_SYS_IOCTL(ioctl_get_supported_cpuid)
+LV_IOCTL(get_supported_cpuid)
 {
 	struct lv_cpuid_list *list = kzalloc(sizeof(*list), GFP_KERNEL);
 	long err;
@@ -382,7 +352,7 @@ LV_SYS_IOCTL(ioctl_get_supported_cpuid)
 }
 
 /* Nothing is emulated that the hardware would refuse to execute. */
-LV_SYS_IOCTL(ioctl_get_emulated_cpuid)
+LV_IOCTL(get_emulated_cpuid)
 {
 	return lv_cpuid_copy_out(arg, NULL, 0);
 }
@@ -409,9 +379,9 @@ static unsigned int lv_cpuid_slot(u32 function)
 				   : 4 * LV_CPUID_SLOTS;
 }
 
-/** lv_cpuid_find - the vCPU's entry for a leaf, NULL if there is none */
-const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
-					     u32 index)
+/* The vCPU's entry for a leaf, NULL if there is none. */
+static const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v,
+						    u32 function, u32 index)
 {
 	u32 i;
 
@@ -482,12 +452,7 @@ static void lv_cpuid_index(struct lv_vcpu *v)
 	v->cpuid_first[4 * LV_CPUID_SLOTS] = 0;
 }
 
-/**
- * lv_cpuid_changed - derive everything else from the vCPU's CPUID
- * @v: the vCPU
- *
- * Also for a vCPU that has none yet.
- */
+/** lv_cpuid_changed - derive all else from the vCPU's CPUID, if it has one */
 void lv_cpuid_changed(struct lv_vcpu *v)
 {
 	const struct kvm_cpuid_entry2 *e;
@@ -495,11 +460,10 @@ void lv_cpuid_changed(struct lv_vcpu *v)
 
 	lv_cpuid_index(v);
 	for (i = 0; i < NCAPINTS; i++) {
-		e = lv_words[i].function
-			    ? lv_cpuid_find(v, lv_words[i].function,
-					    lv_words[i].index)
-			    : NULL;
-		v->caps[i] = e ? (&e->eax)[lv_words[i].reg] : 0;
+		v->caps[i] = 0;
+		e = lv_cpuid_find(v, lv_words[i].function, lv_words[i].index);
+		if (e && lv_words[i].function)
+			v->caps[i] = (&e->eax)[lv_words[i].reg];
 	}
 
 	v->cr4_allowed = LV_CR4_BASE;
@@ -514,8 +478,7 @@ void lv_cpuid_changed(struct lv_vcpu *v)
 	e = lv_cpuid_find(v, 0xd, 0);
 	v->xcr0_allowed = XFEATURE_MASK_FP;
 	if (e && v->cr4_allowed & X86_CR4_OSXSAVE)
-		v->xcr0_allowed |= (e->eax | (u64)e->edx << 32) &
-				   lv_fpu_supported();
+		v->xcr0_allowed |= (e->eax | (u64)e->edx << 32) & lv_xfeatures;
 
 	if (v->apic) {
 		v->apic->has_x2apic = lv_guest_has(v, X86_FEATURE_X2APIC);
@@ -525,31 +488,21 @@ void lv_cpuid_changed(struct lv_vcpu *v)
 	lv_cpuid_refresh(v);
 }
 
-/** lv_feature_offered - is an X86_FEATURE_* in KVM_GET_SUPPORTED_CPUID? */
-bool lv_feature_offered(unsigned int x86_feature)
+/* Guests have linear addresses of 48 bits. */
+static bool lv_cpuid_valid(const struct kvm_cpuid_entry2 *e, u32 nr)
 {
-	return lv_caps[x86_feature / 32] & BIT(x86_feature % 32);
+	for (; nr--; e++)
+		if (e->function == 0x80000008 && e->eax & 0xff00 &&
+		    (e->eax & 0xff00) != 48 << 8)
+			return false;
+	return true;
 }
 
-static int lv_cpuid_check(const struct kvm_cpuid_entry2 *entry, u32 nr)
-{
-	u32 i, virt_bits;
-
-	for (i = 0; i < nr; i++) {
-		if (entry[i].function != 0x80000008)
-			continue;
-		virt_bits = entry[i].eax >> 8 & 0xff;
-		if (virt_bits && virt_bits != 48)
-			return -EINVAL;
-	}
-	return 0;
-}
-
-LV_VCPU_IOCTL(ioctl_set_cpuid2)
+LV_IOCTL(set_cpuid2)
 {
 	struct kvm_cpuid2 __user *user = (void __user *)arg;
 	struct kvm_cpuid_entry2 *entry;
-	long err;
+	long err = 0;
 	u32 nr;
 
 	if (get_user(nr, &user->nent))
@@ -559,42 +512,25 @@ LV_VCPU_IOCTL(ioctl_set_cpuid2)
 	entry = memdup_user(user->entries, nr * sizeof(*entry));
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
-	err = lv_cpuid_check(entry, nr);
-	if (err)
-		goto out;
-
 	/* A guest that ran keeps its CPU; the same again does no harm. */
 	lv_cpuid_apply(v, entry, nr);
-	if (v->stat.exits) {
-		if (nr != v->nr_cpuid ||
-		    memcmp(entry, v->cpuid, nr * sizeof(*entry)))
-			err = -EINVAL;
-		goto out;
+	if (!lv_cpuid_valid(entry, nr) ||
+	    (v->stat.exits && (nr != v->nr_cpuid ||
+			       memcmp(entry, v->cpuid, nr * sizeof(*entry))))) {
+		err = -EINVAL;
+	} else if (!v->stat.exits) {
+		swap(v->cpuid, entry);
+		v->nr_cpuid = nr;
+		lv_cpuid_changed(v);
+		lv_backend->set_intercepts(v);
 	}
-	swap(v->cpuid, entry);
-	v->nr_cpuid = nr;
-	lv_cpuid_changed(v);
-	lv_backend->set_intercepts(v);
-out:
 	kfree(entry);
 	return err;
 }
 
-LV_VCPU_IOCTL(ioctl_get_cpuid2)
+LV_IOCTL(get_cpuid2)
 {
 	return lv_cpuid_copy_out(arg, v->cpuid, v->nr_cpuid);
-}
-
-/** lv_cpuid_init - a vCPU starts without CPUID; after lv_msrs_init() */
-int lv_cpuid_init(struct lv_vcpu *v)
-{
-	lv_cpuid_changed(v);
-	return 0;
-}
-
-void lv_cpuid_free(struct lv_vcpu *v)
-{
-	kfree(v->cpuid);
 }
 
 /* ---- the exit ---- */
@@ -657,6 +593,5 @@ int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit)
 	v->regs[LV_RCX] = e->ecx;
 	v->regs[LV_RDX] = e->edx;
 	trace_lv_cpuid(v, function, index);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }

@@ -48,11 +48,9 @@ static void lv_queue(struct lv_vcpu *v, struct lv_exception ex)
 	}
 	/* A benign pair: the first one comes back when it is re-executed. */
 	if (lv_makes_double_fault(old->vector, ex.vector))
-		ex = (struct lv_exception){
-			.pending = true,
-			.vector = X86_TRAP_DF,
-			.has_error = true,
-		};
+		ex = (struct lv_exception){ .pending = true,
+					    .vector = X86_TRAP_DF,
+					    .has_error = true };
 	*old = ex;
 }
 
@@ -63,40 +61,34 @@ void lv_queue_exception(struct lv_vcpu *v, u8 vector)
 
 void lv_queue_exception_error(struct lv_vcpu *v, u8 vector, u32 error)
 {
-	lv_queue(v, (struct lv_exception){
-			    .vector = vector,
-			    .has_error = true,
-			    .error = error,
-		    });
+	lv_queue(v, (struct lv_exception){ .vector = vector,
+					   .has_error = true,
+					   .error = error });
 }
 
-void lv_queue_page_fault(struct lv_vcpu *v, u32 error, gva_t cr2)
+/** lv_inject_fault - raise what an access or an emulated instruction found */
+int lv_inject_fault(struct lv_vcpu *v, const struct lv_emul_fault *fault)
 {
 	lv_queue(v, (struct lv_exception){
-			    .vector = X86_TRAP_PF,
-			    .has_error = true,
-			    .error = error,
-			    .has_payload = true,
-			    .payload = cr2,
+			    .vector = fault->vector,
+			    .has_error = fault->has_error,
+			    .error = fault->error,
+			    .has_payload = fault->vector == X86_TRAP_PF,
+			    .payload = fault->cr2,
 		    });
+	return LV_RESUME;
 }
 
-/**
- * lv_queue_debug - raise #DB
- * @v: the vCPU
- * @dr6_bits: conditions to report, as DR6 bits of positive polarity
- */
+/** lv_queue_debug - raise #DB; DR6 bits are 1 for what is reported */
 void lv_queue_debug(struct lv_vcpu *v, u64 dr6_bits)
 {
-	lv_queue(v, (struct lv_exception){
-			    .vector = X86_TRAP_DB,
-			    .has_payload = true,
-			    .payload = dr6_bits,
-		    });
+	lv_queue(v, (struct lv_exception){ .vector = X86_TRAP_DB,
+					   .has_payload = true,
+					   .payload = dr6_bits });
 }
 
-/** lv_deliver_payload - apply what an exception does besides its vector */
-void lv_deliver_payload(struct lv_vcpu *v)
+/* Apply what an exception does besides its vector. */
+static void lv_deliver_payload(struct lv_vcpu *v)
 {
 	struct lv_exception *ex = &v->ex;
 
@@ -115,7 +107,7 @@ void lv_deliver_payload(struct lv_vcpu *v)
  * An exit interrupted the delivery of @event. INT3, INTO and INT n left RIP
  * at the instruction, which raises them again.
  */
-void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
+static void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 {
 	lv_request(v, LV_REQ_EVENT);
 	switch (event->type) {
@@ -140,11 +132,7 @@ void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 	}
 }
 
-/**
- * lv_settle_events - after an exit: what was injected is in the guest
- * @v: the vCPU
- * @exit: the exit, which may have cut the delivery short
- */
+/** lv_settle_events - what was injected arrived, unless cut short */
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	switch (v->injecting) {
@@ -238,10 +226,8 @@ static void lv_inject_exception(struct lv_vcpu *v)
 
 static void lv_inject_nmi(struct lv_vcpu *v)
 {
-	const struct lv_event event = {
-		.type = LV_EVENT_NMI,
-		.vector = X86_TRAP_NMI,
-	};
+	const struct lv_event event = { .type = LV_EVENT_NMI,
+					.vector = X86_TRAP_NMI };
 
 	v->nmi_injected = true;
 	v->stat.nmi_injections++;
@@ -320,13 +306,10 @@ static void lv_update_tpr(struct lv_vcpu *v)
 	lv_call(set_tpr)(v, v->cr8, threshold);
 }
 
-/**
- * lv_inject_events - choose the event for the next entry
- * @v: the vCPU
- *
+/*
+ * lv_inject_events - choose the event for the next entry.
  * Also opens the windows for those that have to wait. What was chosen earlier
  * but not entered with is chosen anew.
- *
  * Context: the vCPU's thread, interrupts off, before an entry.
  */
 void lv_inject_events(struct lv_vcpu *v)

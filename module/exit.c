@@ -5,10 +5,7 @@
  * Handlers run first with interrupts off (vcpu->atomic). One that has to
  * sleep returns LV_SLEEPABLE before it changed anything.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/ratelimit.h>
-#include <linux/sched.h>
 
 #include "labvisor.h"
 #include "trace.h"
@@ -20,12 +17,7 @@ int lv_exit_to_user(struct lv_vcpu *v, u32 kvm_exit_reason)
 	return LV_TO_USER;
 }
 
-/**
- * lv_internal_error - end KVM_RUN because the guest did what is not handled
- * @v: the vCPU
- * @suberror: KVM_INTERNAL_ERROR_*
- * @exit: the exit, whose facts user space gets
- */
+/** lv_internal_error - end KVM_RUN, and give user space the facts of @exit */
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
 		      const struct lv_exit *exit)
 {
@@ -83,54 +75,48 @@ static const struct {
 	[LV_EXIT_DR] = { 3 },
 };
 
-/* -EAGAIN: the bytes are not resident; -EFAULT: they went away. */
-static int lv_decode_bytes(struct lv_vcpu *v, struct lv_insn *insn,
-			   const u8 *bytes, int n)
-{
-	int err = lv_decode(insn, bytes, n, lv_cpu_mode(v));
-
-	return err == -ENODATA ? -EFAULT : err;
-}
-
-/**
+/*
  * lv_decode_at_rip - decode the instruction at the guest's RIP
- * @v: the vCPU
- * @insn: the result
- *
  * Return: 0; -EAGAIN if it is not resident and the vCPU is atomic; -EFAULT if
  * the guest unmapped it meanwhile; -EINVAL if it is no instruction.
  */
 int lv_decode_at_rip(struct lv_vcpu *v, struct lv_insn *insn)
 {
 	u8 bytes[15];
-	int n = lv_fetch_insn(v, bytes, sizeof(bytes));
+	int err, n = lv_fetch_insn(v, bytes, sizeof(bytes));
 
-	return n < 0 ? n : lv_decode_bytes(v, insn, bytes, n);
+	if (n < 0)
+		return n;
+	err = lv_decode(insn, bytes, n, lv_cpu_mode(v));
+	return err == -ENODATA ? -EFAULT : err;
 }
 
 /*
- * Find the length of the instruction on CPUs that do not tell. Returns 0 with
- * exit->insn_len set, or what the caller shall return.
+ * Decode the instruction that exited, for its length or its operands. False:
+ * @out is what the caller shall return; if the instruction is gone or changed
+ * under us, the CPU looks again.
  */
-static int lv_measure_insn(struct lv_vcpu *v, struct lv_exit *exit)
+static bool lv_decode_exit(struct lv_vcpu *v, struct lv_exit *exit,
+			   struct lv_insn *insn, int *out)
+{
+	int err = lv_decode_at_rip(v, insn);
+
+	*out = err == -EAGAIN ? LV_SLEEPABLE : LV_RESUME;
+	if (!err)
+		exit->insn_len = insn->length;
+	return !err;
+}
+
+/* Find the length of the instruction on CPUs that do not tell; as above. */
+static bool lv_measure_insn(struct lv_vcpu *v, struct lv_exit *exit, int *out)
 {
 	unsigned int usual = lv_usual_insn[exit->reason].len;
 	struct lv_insn insn;
-	int err;
 
-	if (likely(lv_insn_is(v, lv_usual_insn[exit->reason].bytes, usual))) {
-		exit->insn_len = usual;
-		return 0;
-	}
-	err = lv_decode_at_rip(v, &insn);
-	if (!err) {
-		exit->insn_len = insn.length;
-		return 0;
-	}
-	if (err == -EAGAIN)
-		return LV_SLEEPABLE;
-	/* Gone or changed under us: let the CPU look again. */
-	return LV_RESUME;
+	if (unlikely(!lv_insn_is(v, lv_usual_insn[exit->reason].bytes, usual)))
+		return lv_decode_exit(v, exit, &insn, out);
+	exit->insn_len = usual;
+	return true;
 }
 
 static int lv_exit_debug(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -165,16 +151,13 @@ int lv_serve_step(struct lv_vcpu *v)
 	return lv_exit_debug(v, &step);
 }
 
-/**
- * lv_skip_insn - advance RIP over the instruction that exited
- * @v: the vCPU
- * @exit: the exit; its insn_len is set for every exit that can be skipped
- */
-void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
+/** lv_skip_insn - advance RIP over the instruction that exited; LV_RESUME */
+int lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	u64 rip = lv_rip(v) + exit->insn_len;
+	u64 old = lv_rip(v), rip = old + exit->insn_len;
 
-	if (rip >> 32 && !lv_is_64bit(v))
+	/* Outside of 64-bit mode it wraps around. */
+	if (unlikely((old ^ rip) >> 32) && !lv_is_64bit(v))
 		rip = (u32)rip;
 	lv_set_rip(v, rip);
 	lv_call(set_shadow)(v, 0);
@@ -183,16 +166,10 @@ void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit)
 			lv_stepped(v);
 		lv_set_rflags(v, v->rflags & ~(u64)X86_EFLAGS_RF);
 	}
+	return LV_RESUME;
 }
 
 /* ---- control and debug registers ---- */
-
-struct lv_cr_access {
-	u8 nr;
-	u8 gpr;
-	bool write;
-	u64 val;
-};
 
 static int lv_write_cr(struct lv_vcpu *v, unsigned int nr, u64 val)
 {
@@ -235,8 +212,7 @@ static int lv_mov_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 
 	if (!exit->cr.write) {
 		lv_set_reg(v, gpr, lv_read_cr(v, exit->cr.nr));
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
+		return lv_skip_insn(v, exit);
 	}
 	val = lv_reg(v, gpr);
 	if (!lv_is_64bit(v))
@@ -268,8 +244,7 @@ static int lv_lmsw(struct lv_vcpu *v, const struct lv_exit *exit,
 	err = lv_set_cr0(v, cr0);
 	if (err)
 		return err == LV_SLEEPABLE ? err : lv_inject_gp(v);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_smsw(struct lv_vcpu *v, const struct lv_exit *exit,
@@ -282,27 +257,20 @@ static int lv_smsw(struct lv_vcpu *v, const struct lv_exit *exit,
 	if (insn->op_bytes == 2)
 		cr0 = (lv_reg(v, insn->rm) & ~0xffffULL) | (u16)cr0;
 	lv_set_reg(v, insn->rm, cr0);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
-}
-
-static bool lv_is_mov_cr(const struct lv_insn *insn)
-{
-	return insn->map == LV_MAP_0F &&
-	       (insn->opcode == 0x20 || insn->opcode == 0x22);
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_decoded_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 			 const struct lv_insn *insn)
 {
-	if (lv_is_mov_cr(insn))
+	switch (insn->map == LV_MAP_0F ? insn->opcode : 0) {
+	case 0x20:
+	case 0x22:
 		return lv_mov_cr(v, exit, insn->rm);
-	if (insn->map == LV_MAP_0F && insn->opcode == 0x06) { /* CLTS */
+	case 0x06: /* CLTS */
 		lv_set_cr0(v, lv_cr0(v) & ~X86_CR0_TS);
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
-	}
-	if (insn->map == LV_MAP_0F && insn->opcode == 0x01) {
+		return lv_skip_insn(v, exit);
+	case 0x01:
 		if ((insn->reg & 7) == 6)
 			return lv_lmsw(v, exit, insn);
 		if ((insn->reg & 7) == 4)
@@ -314,32 +282,24 @@ static int lv_decoded_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 static int lv_handle_cr(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	struct lv_insn insn;
-	int err;
+	int out;
 
 	if (exit->cr.decoded && exit->insn_len)
 		return lv_mov_cr(v, exit, exit->cr.gpr);
-	err = lv_decode_at_rip(v, &insn);
-	if (err == -EAGAIN)
-		return LV_SLEEPABLE;
-	if (err)
-		return LV_RESUME;
-	exit->insn_len = insn.length;
-	return lv_decoded_cr(v, exit, &insn);
+	return lv_decode_exit(v, exit, &insn, &out)
+		       ? lv_decoded_cr(v, exit, &insn)
+		       : out;
 }
 
 static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	unsigned int gpr = exit->cr.gpr, nr = exit->cr.nr;
 	struct lv_insn insn;
-	int err;
+	int out;
 
 	if (!exit->cr.decoded || !exit->insn_len) {
-		err = lv_decode_at_rip(v, &insn);
-		if (err == -EAGAIN)
-			return LV_SLEEPABLE;
-		if (err)
-			return LV_RESUME;
-		exit->insn_len = insn.length;
+		if (!lv_decode_exit(v, exit, &insn, &out))
+			return out;
 		gpr = insn.rm;
 		nr = insn.reg & 7;
 	}
@@ -355,8 +315,7 @@ static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 		lv_set_reg(v, gpr, lv_get_dr(v, nr));
 	else if (lv_set_dr(v, nr, lv_reg(v, gpr)))
 		return lv_inject_gp(v);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 /* ---- exceptions ---- */
@@ -419,16 +378,14 @@ static int lv_handle_pause(struct lv_vcpu *v, const struct lv_exit *exit)
 	if (v->atomic)
 		return LV_SLEEPABLE;
 	yield();
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_handle_mwait(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	if (!lv_guest_has(v, X86_FEATURE_MWAIT))
 		return lv_inject_ud(v);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_handle_xsetbv(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -440,8 +397,7 @@ static int lv_handle_xsetbv(struct lv_vcpu *v, const struct lv_exit *exit)
 	if (lv_call(cpl)(v) || (u32)v->regs[LV_RCX] ||
 	    lv_set_xcr0(v, lv_edx_eax(v)))
 		return lv_inject_gp(v);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_handle_rdtsc(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -452,8 +408,7 @@ static int lv_handle_rdtsc(struct lv_vcpu *v, const struct lv_exit *exit)
 		v->regs[LV_RCX] = (u32)v->tsc_aux;
 	}
 	lv_set_edx_eax(v, lv_guest_tsc(v, rdtsc()));
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 static int lv_handle_irq_window(struct lv_vcpu *v)
@@ -488,11 +443,9 @@ int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	int out;
 
-	if (!exit->insn_len && lv_usual_insn[exit->reason].bytes[0]) {
-		out = lv_measure_insn(v, exit);
-		if (!exit->insn_len)
-			return out;
-	}
+	if (!exit->insn_len && lv_usual_insn[exit->reason].bytes[0] &&
+	    !lv_measure_insn(v, exit, &out))
+		return out;
 	switch (exit->reason) {
 	case LV_EXIT_HOST:
 		return LV_RESUME;
@@ -530,8 +483,7 @@ int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 	case LV_EXIT_INVD:
 	case LV_EXIT_WBINVD:
 		/* Guest memory is coherent: there is nothing to flush. */
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
+		return lv_skip_insn(v, exit);
 	case LV_EXIT_XSETBV:
 		return lv_handle_xsetbv(v, exit);
 	case LV_EXIT_RDTSC:

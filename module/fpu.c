@@ -7,10 +7,7 @@
  * guest's; nothing may sleep until it is saved again. While the guest's XCR0 is
  * active, only the guest may execute FPU instructions.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/log2.h>
-#include <linux/slab.h>
 #include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/xcr.h>
@@ -28,7 +25,7 @@
 /* All once, by lv_fpu_probe(). */
 static u64 lv_host_xcr0; /* 0: the CPU has no XSAVE */
 static u64 lv_host_xss;
-static u64 lv_xfeatures; /* what guests may have */
+u64 lv_xfeatures; /* XCR0 bits that guests may have */
 static u32 lv_xstate_bytes;
 static u32 lv_mxcsr_mask;
 static struct {
@@ -36,12 +33,6 @@ static struct {
 	u32 offset;
 	bool aligned; /* in compacted format */
 } lv_component[LV_NR_XFEATURES];
-
-/** lv_fpu_supported - XCR0 bits that guests may have */
-u64 lv_fpu_supported(void)
-{
-	return lv_xfeatures;
-}
 
 /** lv_xsave_size - bytes of an XSAVE area for these features */
 u32 lv_xsave_size(u64 xcr0, bool compacted)
@@ -76,7 +67,7 @@ static u32 lv_read_mxcsr_mask(void)
 }
 
 /** lv_fpu_probe - find out what the host's FPU has; once */
-int lv_fpu_probe(void)
+void lv_fpu_probe(void)
 {
 	u32 ecx, edx;
 	unsigned int i;
@@ -85,7 +76,7 @@ int lv_fpu_probe(void)
 	lv_xstate_bytes = LV_XSAVE_HEADER_END;
 	lv_mxcsr_mask = lv_read_mxcsr_mask();
 	if (!boot_cpu_has(X86_FEATURE_XSAVE))
-		return 0;
+		return;
 
 	lv_host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 	lv_xfeatures = lv_host_xcr0 & LV_XFEATURES;
@@ -99,10 +90,7 @@ int lv_fpu_probe(void)
 		lv_component[i].aligned = ecx & 2;
 	}
 	lv_xstate_bytes = lv_xsave_size(lv_xfeatures, false);
-	return 0;
 }
-
-/* ---- life ---- */
 
 int lv_fpu_init(struct lv_vcpu *v)
 {
@@ -115,11 +103,6 @@ int lv_fpu_init(struct lv_vcpu *v)
 	return 0;
 }
 
-void lv_fpu_free(struct lv_vcpu *v)
-{
-	kfree(v->xstate);
-}
-
 /** lv_fpu_reset - power-on state; the FPU is not loaded */
 void lv_fpu_reset(struct lv_vcpu *v)
 {
@@ -128,8 +111,6 @@ void lv_fpu_reset(struct lv_vcpu *v)
 	v->xstate->i387.mxcsr = LV_MXCSR_RESET;
 	v->xcr0 = XFEATURE_MASK_FP;
 }
-
-/* ---- in and out of the registers ---- */
 
 static void lv_xsave(struct lv_vcpu *v)
 {
@@ -167,12 +148,7 @@ u64 lv_xcr0(struct lv_vcpu *v)
 					     : v->xcr0;
 }
 
-/**
- * lv_fpu_load - put the guest's FPU state into the registers
- * @v: the vCPU
- *
- * Context: preemption is off until lv_fpu_put().
- */
+/** lv_fpu_load - put the guest's state into the registers; preemption is off */
 void lv_fpu_load(struct lv_vcpu *v)
 {
 	kernel_fpu_begin_mask(0);
@@ -200,53 +176,52 @@ void lv_fpu_put(struct lv_vcpu *v)
 	kernel_fpu_end();
 }
 
-/** lv_fpu_get_xmm - read an XMM register; the FPU is not loaded */
-void lv_fpu_get_xmm(struct lv_vcpu *v, unsigned int nr, u64 val[2])
+/*
+ * XMM registers for the emulator. The FPU is not loaded: instructions that need
+ * them are emulated outside of the atomic section, see lv_try_insn().
+ */
+void lv_emul_read_xmm(struct lv_emul *e, unsigned int nr, u64 val[2])
 {
+	struct lv_vcpu *v = e->owner;
+
 	memcpy(val, &v->xstate->i387.xmm_space[nr * 4], 16);
 }
 
-/** lv_fpu_set_xmm - write an XMM register; the FPU is not loaded */
-void lv_fpu_set_xmm(struct lv_vcpu *v, unsigned int nr, const u64 val[2])
+void lv_emul_write_xmm(struct lv_emul *e, unsigned int nr, const u64 val[2])
 {
+	struct lv_vcpu *v = e->owner;
+
 	memcpy(&v->xstate->i387.xmm_space[nr * 4], val, 16);
 	v->xstate->header.xfeatures |= XFEATURE_MASK_SSE;
 }
 
-/* ---- ioctls ---- */
+/* FCW to DP: struct kvm_fpu and FXSAVE's area have them alike. */
+#define LV_FPU_HEAD offsetof(struct fxregs_state, mxcsr)
+static_assert(LV_FPU_HEAD ==
+	      offsetof(struct kvm_fpu, xmm) - offsetof(struct kvm_fpu, fcw));
 
-LV_VCPU_IOCTL(ioctl_get_fpu)
+LV_IOCTL(get_fpu)
 {
 	const struct fxregs_state *fx = &v->xstate->i387;
 	struct kvm_fpu *fpu = data;
 
-	*fpu = (struct kvm_fpu){
-		.fcw = fx->cwd,
-		.fsw = fx->swd,
-		.ftwx = fx->twd,
-		.last_opcode = fx->fop,
-		.last_ip = fx->rip,
-		.last_dp = fx->rdp,
-		.mxcsr = fx->mxcsr,
-	};
+	memset(fpu, 0, sizeof(*fpu));
+	memcpy(data + offsetof(struct kvm_fpu, fcw), fx, LV_FPU_HEAD);
+	fpu->mxcsr = fx->mxcsr;
 	memcpy(fpu->fpr, fx->st_space, sizeof(fpu->fpr));
 	memcpy(fpu->xmm, fx->xmm_space, sizeof(fpu->xmm));
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_fpu)
+LV_IOCTL(set_fpu)
 {
 	struct fxregs_state *fx = &v->xstate->i387;
 	const struct kvm_fpu *fpu = data;
 
 	if (fpu->mxcsr & ~lv_mxcsr_mask)
 		return -EINVAL;
-	fx->cwd = fpu->fcw;
-	fx->swd = fpu->fsw;
-	fx->twd = fpu->ftwx;
-	fx->fop = fpu->last_opcode;
-	fx->rip = fpu->last_ip;
-	fx->rdp = fpu->last_dp;
+	memcpy(fx, data + offsetof(struct kvm_fpu, fcw), LV_FPU_HEAD);
+	fx->twd = fpu->ftwx; /* without the padding */
 	fx->mxcsr = fpu->mxcsr;
 	memcpy(fx->st_space, fpu->fpr, sizeof(fpu->fpr));
 	memcpy(fx->xmm_space, fpu->xmm, sizeof(fpu->xmm));
@@ -254,7 +229,7 @@ LV_VCPU_IOCTL(ioctl_set_fpu)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_get_xsave)
+LV_IOCTL(get_xsave)
 {
 	struct xregs_state *out = data;
 
@@ -263,11 +238,6 @@ LV_VCPU_IOCTL(ioctl_get_xsave)
 	if (!lv_host_xcr0)
 		out->header.xfeatures = XFEATURE_MASK_FPSSE;
 	return 0;
-}
-
-LV_VCPU_IOCTL(ioctl_get_xsave2)
-{
-	return lv_ioctl_get_xsave(v, data, arg);
 }
 
 /* XRSTOR faults on anything else, and that would be in the host. */
@@ -282,7 +252,7 @@ static bool lv_valid_xsave(const struct xregs_state *x)
  * Components that the header leaves out get their initial value. Write it into
  * the buffer as well, so that it reads back without a trip through the CPU.
  */
-LV_VCPU_IOCTL(ioctl_set_xsave)
+LV_IOCTL(set_xsave)
 {
 	const struct xregs_state *in = data;
 	struct xregs_state *x = v->xstate;
@@ -311,21 +281,19 @@ LV_VCPU_IOCTL(ioctl_set_xsave)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_get_xcrs)
+LV_IOCTL(get_xcrs)
 {
 	struct kvm_xcrs *xcrs = data;
 
 	if (!lv_host_xcr0)
 		return -EINVAL;
-	*xcrs = (struct kvm_xcrs){
-		.nr_xcrs = 1,
-		.xcrs[0] = { .xcr = XCR_XFEATURE_ENABLED_MASK,
-			     .value = v->xcr0 },
-	};
+	memset(xcrs, 0, sizeof(*xcrs));
+	xcrs->nr_xcrs = 1;
+	xcrs->xcrs[0].value = v->xcr0; /* number 0, too */
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_xcrs)
+LV_IOCTL(set_xcrs)
 {
 	const struct kvm_xcrs *xcrs = data;
 	unsigned int i;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest linear addresses: the page walker's surroundings in the kernel.
+ * Guest linear addresses: the page walker's surroundings in the kernel. All
+ * callers hold vm->mem.srcu, with the vCPU loaded.
  */
-#include <linux/mm.h>
-#include <linux/uaccess.h>
-
 #include "labvisor.h"
 #include "mmu/walk.h"
 
@@ -42,12 +40,9 @@ static u8 paging_levels(const struct lv_vcpu *v)
  */
 static void walk_init(struct lv_vcpu *v, struct lv_walk *w)
 {
-	static const u64 root_mask[] = {
-		[2] = GENMASK_ULL(31, 12),
-		[3] = GENMASK_ULL(31, 5),
-		[4] = GENMASK_ULL(51, 12),
-		[5] = GENMASK_ULL(51, 12),
-	};
+	static const u64 root_mask[] = { [2] = GENMASK_ULL(31, 12),
+					 [3] = GENMASK_ULL(31, 5),
+					 [4 ... 5] = GENMASK_ULL(51, 12) };
 
 	w->owner = v;
 	w->levels = paging_levels(v);
@@ -68,19 +63,14 @@ static bool canonical(const struct lv_walk *w, gva_t gva)
 	return w->levels < 4 || (s64)(gva << unused) >> unused == (s64)gva;
 }
 
-/**
- * lv_gva_to_gpa() - translate a guest linear address for an access at its CPL
- * @v: the vCPU, loaded; the caller holds vm->mem.srcu
- * @gva: the address
+/*
+ * lv_gva_to_gpa - translate a guest linear address for an access at its CPL
  * @access: LV_ACCESS bits; 0 to translate without checks of permissions
- * @gpa: the result
- * @fault: the exception to inject, if any
- *
  * Return: 0; 1: the guest faults, see @fault; -EAGAIN: v->atomic, and a page
  * table is not resident; -EFAULT: a page table is outside of memory.
  */
 int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
-		  struct lv_fault *fault)
+		  struct lv_emul_fault *fault)
 {
 	struct lv_walk w;
 	u32 pf = 0;
@@ -88,7 +78,8 @@ int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
 
 	walk_init(v, &w);
 	if (unlikely(!canonical(&w, gva))) {
-		*fault = (struct lv_fault){ .vector = 13, .has_error = true };
+		*fault = (struct lv_emul_fault){ .vector = 13,
+						 .has_error = true };
 		return 1;
 	}
 	if (!access)
@@ -101,12 +92,10 @@ int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
 		pf |= LV_PF_FETCH;
 	ret = lv_walk(&w, gva, pf, gpa);
 	if (unlikely(ret == LV_WALK_FAULT)) {
-		*fault = (struct lv_fault){
-			.vector = 14,
-			.has_error = true,
-			.error = w.error,
-			.cr2 = gva,
-		};
+		*fault = (struct lv_emul_fault){ .vector = 14,
+						 .has_error = true,
+						 .error = w.error,
+						 .cr2 = gva };
 		return 1;
 	}
 	return ret;
@@ -135,11 +124,8 @@ static void remember_page(struct lv_vcpu *v, gva_t gva, gpa_t gpa)
 	v->insn.hva = lv_slot_hva(slot, gpa >> PAGE_SHIFT);
 }
 
-/**
- * lv_insn_is() - does the instruction at RIP begin with these bytes?
- * @v: the vCPU, loaded; the caller holds vm->mem.srcu
- * @bytes: the bytes
- * @len: how many, at most 4
+/*
+ * lv_insn_is - does the instruction at RIP begin with these bytes, at most 4?
  *
  * A cheap question that may be answered by "no" or "do not know" alike: it
  * reads the bytes where lv_fetch_insn() found RIP's page last. The guest may
@@ -165,12 +151,8 @@ bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len)
 	return !err && !((seen ^ want) & GENMASK(8 * len - 1, 0));
 }
 
-/**
- * lv_fetch_insn() - read the bytes at CS:RIP
- * @v: the vCPU, loaded; the caller holds vm->mem.srcu
- * @buf: where to
- * @max: how many, at most 15
- *
+/*
+ * lv_fetch_insn - read the bytes at CS:RIP, at most 15
  * Return: number of bytes, at least 1. It is less than @max if the next page
  * cannot be read, with v->atomic maybe only because it is not resident.
  * -EAGAIN: v->atomic, and nothing is resident; -EFAULT: nothing can be read.
@@ -178,7 +160,7 @@ bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len)
 int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max)
 {
 	gva_t gva = linear_rip(v);
-	struct lv_fault fault;
+	struct lv_emul_fault fault;
 	unsigned int done, n;
 	int ret = 0;
 	gpa_t gpa;

@@ -9,10 +9,6 @@
  * read from devices so far. Writes to devices are queued and go out once the
  * instruction is complete, so no device sees one twice.
  */
-#include <linux/gfp.h>
-#include <linux/mm.h>
-#include <linux/slab.h>
-
 #include "labvisor.h"
 #include "trace.h"
 
@@ -35,40 +31,24 @@ struct lv_frag {
 	u8 data[8];
 };
 
-/**
- * struct lv_io - an instruction that accesses a device (own)
- * @state: what user space was asked for
- * @emul: the instruction, while it is emulated
- * @reads: device reads of this instruction that have been answered, and the
- *	one that waits for an answer
- * @nr_reads: answered ones
- * @cursor: reads replayed so far in this emulation
- * @writes: device writes that wait for the instruction to complete
- * @nr_writes: length of @writes
- * @sent: writes that went out
- * @rip: where the instruction is
- * @known_gpa: where the faulting access goes, without a walk
- * @known_access: what the CPU has found to be allowed there
- * @sleepable: the emulation stopped because it must not sleep
- * @port_len: length of the IN that waits
- * @port_size: what it reads
- * @string: what an INS or OUTS transfers
- * @port_page: page LV_VCPU_PIO_PAGE of the vCPU's mmap
- */
+/* struct lv_io - an instruction that accesses a device (own) */
 struct lv_io {
-	enum lv_io_state state;
-	struct lv_emul emul;
-	struct lv_frag reads[LV_IO_LOG];
-	struct lv_frag writes[LV_IO_LOG];
-	u8 nr_reads, cursor, nr_writes, sent;
-	u64 rip;
-	gpa_t known_gpa;
-	u32 known_access;
-	bool sleepable;
-	u8 port_len;
-	u8 port_size;
-	struct lv_string_io string;
-	void *port_page;
+	enum lv_io_state state; /* what user space was asked for */
+	struct lv_emul emul; /* the instruction, while it is emulated */
+	struct lv_frag reads[LV_IO_LOG]; /* answered ones, and one that waits */
+	struct lv_frag writes[LV_IO_LOG]; /* wait for it to complete */
+	u8 nr_reads; /* answered ones */
+	u8 cursor; /* reads replayed so far in this emulation */
+	u8 nr_writes;
+	u8 sent; /* writes that went out */
+	u64 rip; /* where the instruction is */
+	gpa_t known_gpa; /* where the faulting access goes, without a walk */
+	u32 known_access; /* what the CPU has found to be allowed there */
+	bool sleepable; /* the emulation stopped: it must not sleep */
+	u8 port_len; /* length of the IN that waits */
+	u8 port_size; /* what it reads */
+	struct lv_string_io string; /* what an INS or OUTS transfers */
+	void *port_page; /* page LV_VCPU_PIO_PAGE of the vCPU's mmap */
 };
 
 int lv_io_init(struct lv_vcpu *v)
@@ -129,7 +109,6 @@ static enum lv_emul_result lv_io_translate(struct lv_vcpu *v, gva_t linear,
 					   u32 access, gpa_t *gpa)
 {
 	struct lv_io *io = v->io;
-	struct lv_fault fault;
 	int err;
 
 	if (io->known_gpa != LV_INVALID_GPA && !(access & ~io->known_access) &&
@@ -137,20 +116,12 @@ static enum lv_emul_result lv_io_translate(struct lv_vcpu *v, gva_t linear,
 		*gpa = io->known_gpa;
 		return LV_EMUL_DONE;
 	}
-	err = lv_gva_to_gpa(v, linear, access, gpa, &fault);
+	err = lv_gva_to_gpa(v, linear, access, gpa, &io->emul.fault);
 	if (!err)
 		return LV_EMUL_DONE;
 	if (err == -EAGAIN)
 		return lv_io_sleep(io);
-	if (err < 0)
-		return LV_EMUL_UNHANDLED;
-	io->emul.fault = (struct lv_emul_fault){
-		.vector = fault.vector,
-		.has_error = fault.has_error,
-		.error = fault.error,
-		.cr2 = fault.cr2,
-	};
-	return LV_EMUL_FAULT;
+	return err < 0 ? LV_EMUL_UNHANDLED : LV_EMUL_FAULT;
 }
 
 static unsigned int lv_frag_len(gva_t linear, unsigned int bytes)
@@ -196,7 +167,7 @@ static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
 		return LV_EMUL_DONE;
 	}
 	*frag = (struct lv_frag){ .gpa = gpa, .len = len };
-	if (lv_iobus_read(v, LV_SPACE_MMIO, gpa, len, frag->data)) {
+	if (!lv_iobus_access(v, LV_SPACE_MMIO, gpa, len, frag->data, false)) {
 		trace_lv_mmio(v, false, gpa, len, 0);
 		lv_ask_mmio(v, frag, false);
 		io->state = LV_IO_MMIO_READ;
@@ -312,40 +283,12 @@ enum lv_emul_result lv_emul_cmpxchg(struct lv_emul *e, gva_t linear,
 	return lv_queue_write(v->io, gpa, new, bytes);
 }
 
-/*
- * The registers are in v->xstate: instructions that need them are emulated
- * outside of the atomic section, see lv_emulate_insn().
- */
-void lv_emul_read_xmm(struct lv_emul *e, unsigned int nr, u64 val[2])
-{
-	struct lv_vcpu *v = e->owner;
-
-	lv_fpu_get_xmm(v, nr, val);
-}
-
-void lv_emul_write_xmm(struct lv_emul *e, unsigned int nr, const u64 val[2])
-{
-	struct lv_vcpu *v = e->owner;
-
-	lv_fpu_set_xmm(v, nr, val);
-}
-
 /* ---- running the emulator ---- */
 
 static void lv_fill_seg(struct lv_vcpu *v, struct lv_emul *e, unsigned int nr)
 {
-	struct kvm_segment seg;
-
-	lv_call(get_segment)(v, nr, &seg);
-	e->seg[nr] = (struct lv_emul_seg){
-		.base = seg.base,
-		.limit = seg.limit,
-		.selector = seg.selector,
-		.type = seg.type,
-		.s = seg.s,
-		.present = seg.present && !seg.unusable,
-		.db = seg.db,
-	};
+	lv_call(get_segment)(v, nr, &e->seg[nr]);
+	e->seg[nr].present &= !e->seg[nr].unusable;
 }
 
 /* In 64-bit mode only FS and GS matter, if they are used, or a selector. */
@@ -393,17 +336,6 @@ static void lv_emul_commit(struct lv_vcpu *v, const struct lv_emul *e)
 		lv_stepped(v);
 }
 
-static int lv_emul_inject(struct lv_vcpu *v, const struct lv_emul_fault *fault)
-{
-	if (fault->vector == X86_TRAP_PF)
-		lv_queue_page_fault(v, fault->error, fault->cr2);
-	else if (fault->has_error)
-		lv_queue_exception_error(v, fault->vector, fault->error);
-	else
-		lv_queue_exception(v, fault->vector);
-	return LV_RESUME;
-}
-
 /* Tell user space which instruction it was. */
 static int lv_emul_failed(struct lv_vcpu *v)
 {
@@ -432,11 +364,11 @@ static int lv_send_writes(struct lv_vcpu *v)
 	struct lv_io *io = v->io;
 
 	while (io->sent < io->nr_writes) {
-		const struct lv_frag *frag = &io->writes[io->sent++];
+		struct lv_frag *frag = &io->writes[io->sent++];
 
 		trace_lv_mmio(v, true, frag->gpa, frag->len, lv_frag_val(frag));
-		if (lv_iobus_write(v, LV_SPACE_MMIO, frag->gpa, frag->len,
-				   frag->data)) {
+		if (!lv_iobus_access(v, LV_SPACE_MMIO, frag->gpa, frag->len,
+				     frag->data, true)) {
 			io->state = LV_IO_MMIO_WRITE;
 			return lv_ask_mmio(v, frag, true);
 		}
@@ -478,7 +410,7 @@ static bool lv_try_insn(struct lv_vcpu *v, int *out)
 			*out = LV_RESUME;
 		return false;
 	case LV_EMUL_FAULT:
-		*out = lv_emul_inject(v, &e->fault);
+		*out = lv_inject_fault(v, &e->fault);
 		return false;
 	default:
 		*out = lv_emul_failed(v);
@@ -500,22 +432,19 @@ static int lv_emulate_insn(struct lv_vcpu *v)
 static void lv_pose_as_mov(struct lv_vcpu *v, const struct lv_insn *insn,
 			   u8 enc)
 {
-	struct lv_io *io = v->io;
+	struct lv_insn *mov = &v->io->emul.insn;
 
-	io->emul.insn = *insn;
-	io->emul.insn.op = LV_OP_MOV;
-	io->emul.insn.enc = enc;
-	io->emul.insn.op_bytes = 2;
-	io->emul.insn.src_bytes = 2;
-	io->known_gpa = LV_INVALID_GPA;
-	io->nr_reads = 0;
+	*mov = *insn;
+	mov->op = LV_OP_MOV;
+	mov->enc = enc;
+	mov->op_bytes = 2;
+	mov->src_bytes = 2;
+	v->io->known_gpa = LV_INVALID_GPA;
+	v->io->nr_reads = 0;
 }
 
-/**
+/*
  * lv_load_operand - read 16 bits from an instruction's memory operand
- * @v: the vCPU
- * @insn: the instruction at RIP
- * @val: what is there
  * @out: if this fails, what the exit handler shall return
  */
 bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
@@ -528,19 +457,14 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 		return true;
 	}
 	if (v->io->state != LV_IO_IDLE) {
-		v->io->state =
-			LV_IO_IDLE; /* user space's devices: not offered */
+		/* Not offered: devices of user space. */
+		v->io->state = LV_IO_IDLE;
 		*out = lv_emul_failed(v);
 	}
 	return false;
 }
 
-/**
- * lv_store_operand - complete an instruction that only stores 16 bits
- * @v: the vCPU
- * @insn: the instruction at RIP
- * @val: what to store in its memory operand
- */
+/** lv_store_operand - complete an instruction that only stores 16 bits */
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val)
 {
 	lv_pose_as_mov(v, insn, LV_ENC_MI);
@@ -551,23 +475,12 @@ int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val)
 /* Only one operand can be the one that faulted, unless there are two. */
 static bool lv_has_one_operand(const struct lv_insn *insn)
 {
-	switch (insn->op) {
-	case LV_OP_MOVS:
-	case LV_OP_CMPS:
-	case LV_OP_PUSH:
-	case LV_OP_POP:
-	case LV_OP_CALL:
-	case LV_OP_JMP:
-		return false;
-	default:
-		return true;
-	}
+	return insn->op != LV_OP_MOVS && insn->op != LV_OP_CMPS &&
+	       (insn->op < LV_OP_PUSH || insn->op > LV_OP_JMP);
 }
 
-/**
+/*
  * lv_handle_mmio - a nested fault outside of memory: emulate the instruction
- * @v: the vCPU
- * @exit: the fault
  */
 int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
 {
@@ -617,8 +530,8 @@ static int lv_port_out(struct lv_vcpu *v, const struct lv_exit *exit)
 
 	trace_lv_pio(v, true, exit->io.port, exit->io.size, val);
 	lv_skip_insn(v, exit);
-	if (!lv_iobus_write(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
-			    &val))
+	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
+			    true))
 		return LV_RESUME;
 	memcpy(v->io->port_page, &val, exit->io.size);
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, false);
@@ -636,12 +549,11 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 	struct lv_io *io = v->io;
 	u32 val = 0;
 
-	if (!lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
-			   &val)) {
+	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
+			    false)) {
 		trace_lv_pio(v, false, exit->io.port, exit->io.size, val);
 		lv_port_result(v, &val, exit->io.size);
-		lv_skip_insn(v, exit);
-		return LV_RESUME;
+		return lv_skip_insn(v, exit);
 	}
 	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
 	io->state = LV_IO_PORT_IN;
@@ -656,8 +568,7 @@ static int lv_port_in_done(struct lv_vcpu *v)
 	const struct lv_exit exit = { .insn_len = v->io->port_len };
 
 	lv_port_result(v, v->io->port_page, v->io->port_size);
-	lv_skip_insn(v, &exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, &exit);
 }
 
 static enum lv_emul_result lv_string_memory(struct lv_vcpu *v, void *buf,
@@ -690,36 +601,46 @@ static int lv_string_done(struct lv_vcpu *v)
 static int lv_string_failed(struct lv_vcpu *v, enum lv_emul_result r)
 {
 	if (r == LV_EMUL_FAULT)
-		return lv_emul_inject(v, &v->io->emul.fault);
+		return lv_inject_fault(v, &v->io->emul.fault);
 	if (v->io->state == LV_IO_MMIO_READ)
 		v->io->state = LV_IO_IDLE; /* OUTS from a device: not offered */
 	return lv_emul_failed(v);
 }
 
+/*
+ * Transfer the elements to or from devices in the kernel. False: there is none;
+ * if it goes away half-way, the elements so far are all that is transferred.
+ */
+static bool lv_string_devices(struct lv_vcpu *v, u16 port)
+{
+	struct lv_string_io *s = &v->io->string;
+	void *data = v->io->port_page;
+	u32 i;
+
+	for (i = 0; i < s->count; i++, data += s->bytes) {
+		if (lv_iobus_access(v, LV_SPACE_PIO, port, s->bytes, data,
+				    !s->in))
+			continue;
+		if (!i)
+			return false;
+		s->count = i;
+	}
+	return true;
+}
+
 static int lv_port_outs(struct lv_vcpu *v, u16 port)
 {
-	struct lv_io *io = v->io;
-	enum lv_emul_result r = lv_string_memory(v, io->port_page, false);
-	u32 i;
+	const struct lv_string_io *s = &v->io->string;
+	enum lv_emul_result r = lv_string_memory(v, v->io->port_page, false);
+	bool done;
 
 	if (r != LV_EMUL_DONE)
 		return lv_string_failed(v, r);
-	trace_lv_pio(v, true, port, io->string.bytes, io->string.count);
-	for (i = 0; i < io->string.count; i++) {
-		void *data = io->port_page + i * io->string.bytes;
-
-		if (!lv_iobus_write(v, LV_SPACE_PIO, port, io->string.bytes,
-				    data))
-			continue;
-		if (i) { /* the device went away half-way */
-			io->string.count = i;
-			break;
-		}
-		lv_string_done(v);
-		return lv_ask_port(v, port, io->string.bytes, io->string.count,
-				   false);
-	}
-	return lv_string_done(v);
+	trace_lv_pio(v, true, port, s->bytes, s->count);
+	done = lv_string_devices(v, port);
+	lv_string_done(v);
+	return done ? LV_RESUME
+		    : lv_ask_port(v, port, s->bytes, s->count, false);
 }
 
 /* Store what an INS read. */
@@ -739,35 +660,22 @@ static int lv_port_ins_done(struct lv_vcpu *v)
 
 static int lv_port_ins(struct lv_vcpu *v, u16 port)
 {
-	struct lv_io *io = v->io;
-	gva_t first = io->string.linear;
-	gva_t last = first + io->string.count * io->string.bytes - 1;
+	const struct lv_string_io *s = &v->io->string;
+	gva_t last = s->linear + s->count * s->bytes - 1;
 	enum lv_emul_result r;
 	gpa_t gpa;
-	u32 i;
 
 	/* Fault before the device is read, not after. */
-	r = lv_io_translate(v, first, LV_ACCESS_WRITE, &gpa);
+	r = lv_io_translate(v, s->linear, LV_ACCESS_WRITE, &gpa);
 	if (r == LV_EMUL_DONE)
 		r = lv_io_translate(v, last, LV_ACCESS_WRITE, &gpa);
 	if (r != LV_EMUL_DONE)
 		return lv_string_failed(v, r);
-	trace_lv_pio(v, false, port, io->string.bytes, io->string.count);
-	for (i = 0; i < io->string.count; i++) {
-		void *data = io->port_page + i * io->string.bytes;
-
-		if (!lv_iobus_read(v, LV_SPACE_PIO, port, io->string.bytes,
-				   data))
-			continue;
-		if (i) {
-			io->string.count = i;
-			break;
-		}
-		io->state = LV_IO_PORT_INS;
-		return lv_ask_port(v, port, io->string.bytes, io->string.count,
-				   true);
-	}
-	return lv_port_ins_done(v);
+	trace_lv_pio(v, false, port, s->bytes, s->count);
+	if (lv_string_devices(v, port))
+		return lv_port_ins_done(v);
+	v->io->state = LV_IO_PORT_INS;
+	return lv_ask_port(v, port, s->bytes, s->count, true);
 }
 
 static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -794,11 +702,7 @@ static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
 			     : lv_port_outs(v, exit->io.port);
 }
 
-/**
- * lv_handle_pio - IN, OUT, INS, OUTS
- * @v: the vCPU
- * @exit: the exit; the CPU has checked the guest's right to the port
- */
+/** lv_handle_pio - IN, OUT, INS, OUTS; the guest has the right to the port */
 int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	v->stat.pio++;
@@ -807,12 +711,7 @@ int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 	return exit->io.in ? lv_port_in(v, exit) : lv_port_out(v, exit);
 }
 
-/**
- * lv_complete_io - continue what the last KVM_RUN left to user space
- * @v: the vCPU
- *
- * Return: as an exit handler; LV_TO_USER if user space is needed again.
- */
+/** lv_complete_io - continue what the last KVM_RUN left to user space */
 int lv_complete_io(struct lv_vcpu *v)
 {
 	struct lv_io *io = v->io;

@@ -14,14 +14,17 @@
 
 #include <linux/hrtimer.h>
 #include <linux/kvm.h>
+#include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/preempt.h>
 #include <linux/rcuwait.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/srcu.h>
 #include <linux/static_call.h>
+#include <linux/uaccess.h>
 #include <asm/trapnr.h>
 #include <uapi/asm/debugreg.h>
 
@@ -35,56 +38,42 @@
 #define LV_CPUID_SLOTS 48
 #define LV_NR_USER_REGIONS 512
 
+/* What KVM_SET_GUEST_DEBUG can leave on. */
+#define LV_GUESTDBG                                      \
+	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | \
+	 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP)
+
 #define LV_DR6_BD BIT(13)
 #define LV_DR7_ENABLED GENMASK(7, 0)
 #define LV_DR7_GD BIT(13)
 #define LV_DR7_RESET BIT(10)
 
-/**
+/*
  * enum lv_outcome - what the run loop does after an exit was handled
- * @LV_RESUME: enter the guest again
- * @LV_SLEEPABLE: handle the same exit again with interrupts and preemption
- *	on; nothing was changed yet
- * @LV_BLOCK: the vCPU halted: wait until it is runnable
- * @LV_TO_USER: vcpu->run is filled in, return 0 to user space
  *
  * A handler may also return a negative errno, which KVM_RUN then returns.
  */
 enum lv_outcome {
-	LV_RESUME,
+	LV_RESUME, /* enter the guest again */
+	/* handle it again with interrupts on; nothing was changed yet */
 	LV_SLEEPABLE,
-	LV_BLOCK,
-	LV_TO_USER,
+	LV_BLOCK, /* the vCPU halted: wait until it is runnable */
+	LV_TO_USER, /* vcpu->run is filled in, return 0 to user space */
 };
 
-/**
- * enum lv_request - what others ask of a vCPU; bits of vcpu->requests
- * @LV_REQ_EVENT: look at pending events again before the next entry
- * @LV_REQ_TLB_FLUSH: drop cached translations
- * @LV_REQ_ROOT: the nested page table's root changed
- * @LV_REQ_APIC: INIT or SIPI arrived
- * @LV_REQ_CLOCK: write the kvmclock page
- * @LV_REQ_STEAL: write the steal-time page
- * @LV_REQ_PV_EOI: find out if the guest ended its interrupt
- * @LV_REQ_EOI_EXIT: tell user space about an EOI (split irqchip)
- * @LV_REQ_TPR: tell user space about an access to the TPR
- * @LV_REQ_STEP: user space steps the guest, and a step is over
- * @LV_REQ_SHUTDOWN: triple fault
- * @LV_REQ_DEAD: the VM cannot run any more: KVM_RUN returns -EIO
- */
+/* enum lv_request - what others ask of a vCPU; bits of vcpu->requests */
 enum lv_request {
-	LV_REQ_EVENT,
-	LV_REQ_TLB_FLUSH,
-	LV_REQ_ROOT,
-	LV_REQ_APIC,
-	LV_REQ_CLOCK,
-	LV_REQ_STEAL,
-	LV_REQ_PV_EOI,
-	LV_REQ_EOI_EXIT,
-	LV_REQ_TPR,
-	LV_REQ_STEP,
-	LV_REQ_SHUTDOWN,
-	LV_REQ_DEAD,
+	LV_REQ_EVENT, /* look at pending events again before the next entry */
+	LV_REQ_TLB_FLUSH, /* drop cached translations */
+	LV_REQ_ROOT, /* the nested page table's root changed */
+	LV_REQ_APIC, /* INIT or SIPI arrived */
+	LV_REQ_CLOCK, /* write the kvmclock page */
+	LV_REQ_STEAL, /* write the steal-time page */
+	LV_REQ_PV_EOI, /* find out if the guest ended its interrupt */
+	LV_REQ_EOI_EXIT, /* tell user space about an EOI (split irqchip) */
+	LV_REQ_TPR, /* tell user space about an access to the TPR */
+	LV_REQ_STEP, /* user space steps the guest, and a step is over */
+	LV_REQ_SHUTDOWN, /* triple fault */
 };
 
 /* Requests that the innermost loop serves with interrupts off. */
@@ -96,14 +85,10 @@ enum lv_vcpu_mode {
 	LV_IN_GUEST
 };
 
-/*
- * struct lv_exception - the exception on its way into the guest
- * @pending: raised, side effects (CR2, DR6) not yet applied
- * @injected: handed to the hardware, or cut short by an exit
- */
+/* struct lv_exception - the exception on its way into the guest */
 struct lv_exception {
-	bool pending;
-	bool injected;
+	bool pending; /* raised, side effects (CR2, DR6) not yet applied */
+	bool injected; /* handed to the hardware, or cut short by an exit */
 	bool has_error;
 	bool has_payload;
 	u8 vector;
@@ -111,69 +96,53 @@ struct lv_exception {
 	u64 payload;
 };
 
-/**
- * struct lv_shared_page - a guest page that the host writes
- * @msr: the MSR that enabled it, 0 if it is off
- * @gpa: where it is
- * @version: sequence count of kvmclock and steal time, odd while writing
- * @armed: PV EOI: the guest may end its interrupt by writing here;
- *	kvmclock: tell the guest once that it was stopped
- */
+/* struct lv_shared_page - a guest page that the host writes */
 struct lv_shared_page {
-	u64 msr;
-	gpa_t gpa;
-	u32 version;
-	bool armed;
+	u64 msr; /* the MSR that enabled it, 0 if it is off */
+	gpa_t gpa; /* where it is */
+	u32 version; /* of kvmclock and steal time, odd while writing */
+	bool armed; /* the guest may end an interrupt here; it was stopped */
 };
 
 struct lv_vcpu_stat {
-	u64 exits;
-	u64 reason[LV_NR_EXITS];
-	u64 user_exits;
-	u64 irq_injections;
-	u64 nmi_injections;
-	u64 exceptions;
-	u64 halts;
-	u64 wakeups;
-	u64 faults;
-	u64 mmio;
-	u64 pio;
-	u64 emulations;
-	u64 tlb_flushes;
-	u64 guest_steal_ns;
+	u64 exits, reason[LV_NR_EXITS], user_exits;
+	u64 irq_injections, nmi_injections, exceptions, halts, wakeups;
+	u64 faults, mmio, pio, emulations, tlb_flushes, guest_steal_ns;
 };
 
-/*
- * struct lv_vcpu - one virtual CPU; a backend's struct starts with it
- * @regs: general registers in hardware encoding (own); RSP only if available
- * @reg_avail: bit per enum lv_reg: the value here is current (own)
- * @reg_dirty: bit per enum lv_reg: the backend must write it back (own)
- * @requests: bits of enum lv_request (atomic)
- * @mode: enum lv_vcpu_mode (atomic)
- * @atomic: interrupts are off; handlers must not sleep (own)
- * @cr0: CR0 as the guest sees it; bit TS may be stale, see lv_cr0() (own)
- * @xstate: guest FPU state in XSAVE standard format while not in registers
- * @fpu_loaded: the guest's FPU state is in the registers (own)
- * @user_irq: vector from KVM_INTERRUPT, -1 if none (own)
- */
+#define LV_NR_VAR_MTRRS 8
+#define LV_NR_FIXED_MTRRS 11
+
+/* struct lv_msrs - MSRs of a vCPU that only msr.c looks at */
+struct lv_msrs {
+	u64 apic_base; /* without in-kernel local APIC */
+	u64 tsc_adjust;
+	u64 mcg_status;
+	u64 mtrr_deftype;
+	u64 mtrr_fixed[LV_NR_FIXED_MTRRS];
+	u64 mtrr_var[2 * LV_NR_VAR_MTRRS];
+	u64 ucode_rev, arch_capabilities, hwcr, de_cfg;
+};
+
+/* struct lv_vcpu - one virtual CPU; a backend's struct starts with it */
 struct lv_vcpu {
-	u64 regs[16];
-	u64 rip;
-	u64 rflags;
-	u32 reg_avail;
-	u32 reg_dirty;
-	unsigned long requests;
-	int mode;
+	u64 regs[16]; /* own: in hardware encoding; RSP only if available */
+	u64 rip, rflags; /* own */
+	u32 reg_avail; /* own: bit per enum lv_reg: the value here is current */
+	u32 reg_dirty; /* own: the backend must write it back */
+	unsigned long requests; /* atomic: bits of enum lv_request */
+	int mode; /* atomic: enum lv_vcpu_mode */
 	int cpu; /* atomic; -1 while not loaded */
-	bool atomic;
-	bool fpu_loaded;
+	bool atomic; /* own: interrupts are off; handlers must not sleep */
+	bool fpu_loaded; /* own: the guest's FPU state is in the registers */
+	bool new_stay; /* own: outside of the innermost loop since the last entry */
 	u8 injecting; /* own: enum lv_event_type given to the hardware */
 
 	struct lv_vm *vm; /* once */
 	struct kvm_run *run; /* once; page 0 of the mmap */
 	struct lv_lapic *apic; /* once; NULL without in-kernel local APIC */
 
-	u64 cr0, cr2, cr3, cr4, efer; /* own */
+	u64 cr0, cr2, cr3, cr4, efer; /* own; CR0.TS may be stale: lv_cr0() */
 	u8 cr8; /* own: as of the last exit */
 	u8 shown_cr8; /* own: as last given to the local APIC */
 	u64 pdpte[4]; /* own: of PAE paging, as loaded with CR3 */
@@ -187,7 +156,7 @@ struct lv_vcpu {
 
 	struct lv_exception ex; /* own */
 	struct lv_event irq; /* own: interrupt being injected */
-	int user_irq;
+	int user_irq; /* own: vector from KVM_INTERRUPT, -1 if none */
 	bool nmi_injected; /* own */
 	u8 nmi_pending; /* own */
 	unsigned long nmi_queued; /* atomic: NMIs from other CPUs, bit 0 and 1 */
@@ -200,8 +169,8 @@ struct lv_vcpu {
 	u64 tpr_rip; /* own: the same */
 
 	struct lv_io *io; /* once; port and memory access in progress, io.c */
-	struct lv_msrs *msrs; /* once; MTRRs and other rare MSRs, msr.c */
-	struct xregs_state *xstate; /* once */
+	struct lv_msrs msrs; /* own */
+	struct xregs_state *xstate; /* once; in XSAVE standard format */
 	struct lv_mmu_cache mmu_cache; /* own */
 	struct {
 		u64 slots_generation;
@@ -226,7 +195,6 @@ struct lv_vcpu {
 	sigset_t sigset; /* own: KVM_SET_SIGNAL_MASK */
 	bool sigset_active; /* own */
 	int id; /* once: APIC ID */
-	int index; /* once: position in vm->vcpus */
 	struct lv_vcpu_stat stat; /* own; read without lock */
 };
 
@@ -236,15 +204,11 @@ enum lv_irqchip_mode {
 	LV_IRQCHIP_KERNEL
 };
 
-/*
- * struct lv_vm - one virtual machine
- * @users: file descriptors (VM, vCPUs, devices) that keep it alive
- */
+/* struct lv_vm - one virtual machine */
 struct lv_vm {
 	struct mm_struct *mm; /* once; grabbed, not pinned */
-	refcount_t users;
+	refcount_t users; /* file descriptors that keep it alive */
 	struct mutex lock; /* VM-wide ioctls; taken before a vCPU's mutex */
-	bool dead; /* atomic */
 
 	struct lv_vcpu *vcpus[LV_MAX_VCPUS]; /* vm; published by nr_vcpus */
 	int nr_vcpus; /* vm, read with smp_load_acquire() */
@@ -263,7 +227,6 @@ struct lv_vm {
 	bool disable_hlt_exits, disable_pause_exits, disable_mwait_exits;
 	bool exception_payload; /* vm: KVM_CAP_EXCEPTION_PAYLOAD */
 	bool manual_dirty_log; /* vm: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
-	struct list_head node; /* lv_vms_lock */
 	struct dentry *debugfs;
 };
 
@@ -295,29 +258,26 @@ static inline void lv_mark_dirty(struct lv_vcpu *v, enum lv_reg reg)
 	v->reg_dirty |= BIT(reg);
 }
 
-static inline u64 lv_rip(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_RIP);
-	return v->rip;
-}
-
-static inline void lv_set_rip(struct lv_vcpu *v, u64 rip)
-{
-	v->rip = rip;
-	lv_mark_dirty(v, LV_R_RIP);
-}
-
-static inline u64 lv_rflags(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_RFLAGS);
-	return v->rflags;
-}
-
-static inline void lv_set_rflags(struct lv_vcpu *v, u64 rflags)
-{
-	v->rflags = rflags;
-	lv_mark_dirty(v, LV_R_RFLAGS);
-}
+#define LV_GET_REG(name, reg)                          \
+	static inline u64 lv_##name(struct lv_vcpu *v) \
+	{                                              \
+		lv_cache(v, reg);                      \
+		return v->name;                        \
+	}
+#define LV_SET_REG(name, reg)                                         \
+	static inline void lv_set_##name(struct lv_vcpu *v, u64 name) \
+	{                                                             \
+		v->name = name;                                       \
+		lv_mark_dirty(v, reg);                                \
+	}
+LV_GET_REG(rip, LV_R_RIP)
+LV_SET_REG(rip, LV_R_RIP)
+LV_GET_REG(rflags, LV_R_RFLAGS)
+LV_SET_REG(rflags, LV_R_RFLAGS)
+LV_GET_REG(cr2, LV_R_CR2)
+LV_SET_REG(cr2, LV_R_CR2)
+LV_GET_REG(cr0, LV_R_CR0) /* lv_set_cr0() and lv_set_cr3(): regs.c */
+LV_GET_REG(cr3, LV_R_CR3)
 
 static inline u64 lv_reg(struct lv_vcpu *v, unsigned int nr)
 {
@@ -345,30 +305,6 @@ static inline void lv_set_edx_eax(struct lv_vcpu *v, u64 val)
 	v->regs[2] = val >> 32;
 }
 
-static inline u64 lv_cr0(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_CR0);
-	return v->cr0;
-}
-
-static inline u64 lv_cr2(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_CR2);
-	return v->cr2;
-}
-
-static inline void lv_set_cr2(struct lv_vcpu *v, u64 cr2)
-{
-	v->cr2 = cr2;
-	lv_mark_dirty(v, LV_R_CR2);
-}
-
-static inline u64 lv_cr3(struct lv_vcpu *v)
-{
-	lv_cache(v, LV_R_CR3);
-	return v->cr3;
-}
-
 /* ---- requests and kicks (vcpu.c) ---- */
 
 static inline void lv_request(struct lv_vcpu *v, enum lv_request req)
@@ -387,12 +323,12 @@ static inline void lv_show_tpr(struct lv_vcpu *v)
 void lv_kick(struct lv_vcpu *v);
 void lv_request_all(struct lv_vm *vm, enum lv_request req, bool wait);
 struct lv_vcpu *lv_vcpu_by_id(struct lv_vm *vm, u32 id);
-bool lv_vcpu_runnable(struct lv_vcpu *v);
 void lv_vcpu_load(struct lv_vcpu *v);
 void lv_vcpu_put(struct lv_vcpu *v);
 void lv_vcpu_reset(struct lv_vcpu *v, bool init);
+void lv_load_debugregs(struct lv_vcpu *v);
 long lv_vcpu_run(struct lv_vcpu *v);
-int lv_vcpu_create(struct lv_vm *vm, u32 id);
+int lv_vcpu_create(struct lv_vm *vm, unsigned long id);
 void lv_vcpu_destroy(struct lv_vcpu *v);
 
 int lv_guest_mode_work(void); /* work.c */
@@ -400,14 +336,15 @@ int lv_guest_mode_work(void); /* work.c */
 /* ---- VMs (vm.c, main.c) ---- */
 
 int lv_vm_create(unsigned long type);
-struct lv_vm *lv_vm_from_file(struct file *file);
 bool lv_cpu_enter(void);
 void lv_cpu_leave(void);
-bool lv_cpu_ready(void);
+
+/* Virtualization is on (own CPU, interrupts off) */
+DECLARE_PER_CPU(bool, lv_cpu_on);
+
 extern struct dentry *lv_debugfs;
 void lv_vm_get(struct lv_vm *vm);
 void lv_vm_put(struct lv_vm *vm);
-void lv_vm_kill(struct lv_vm *vm, const char *why);
 int lv_hardware_get(void);
 void lv_hardware_put(void);
 
@@ -417,7 +354,7 @@ void lv_stat_remove(struct lv_vm *vm);
 /* ---- exits (exit.c) ---- */
 
 int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit);
-void lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_skip_insn(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_stepped(struct lv_vcpu *v);
 int lv_serve_step(struct lv_vcpu *v);
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
@@ -431,11 +368,9 @@ bool lv_is_64bit(struct lv_vcpu *v);
 
 void lv_queue_exception(struct lv_vcpu *v, u8 vector);
 void lv_queue_exception_error(struct lv_vcpu *v, u8 vector, u32 error);
-void lv_queue_page_fault(struct lv_vcpu *v, u32 error, gva_t cr2);
+int lv_inject_fault(struct lv_vcpu *v, const struct lv_emul_fault *fault);
 void lv_queue_debug(struct lv_vcpu *v, u64 dr6_bits);
-void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event);
 void lv_inject_events(struct lv_vcpu *v);
-void lv_deliver_payload(struct lv_vcpu *v);
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_post_nmi(struct lv_vcpu *v);
 bool lv_irq_pending(struct lv_vcpu *v);
@@ -466,18 +401,8 @@ int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
 
 /* ---- guest linear addresses (gva.c) ---- */
 
-/*
- * struct lv_fault - why a guest access faulted, ready for injection
- */
-struct lv_fault {
-	u8 vector;
-	bool has_error;
-	u32 error;
-	gva_t cr2;
-};
-
 int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
-		  struct lv_fault *fault);
+		  struct lv_emul_fault *fault);
 int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max);
 bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len);
 
@@ -502,11 +427,7 @@ u64 lv_io_rip(const struct lv_vcpu *v);
 
 /* ---- CPUID and MSRs (cpuid.c, msr.c) ---- */
 
-const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v, u32 function,
-					     u32 index);
 void lv_cpuid_probe(void);
-int lv_cpuid_init(struct lv_vcpu *v);
-void lv_cpuid_free(struct lv_vcpu *v);
 void lv_cpuid_changed(struct lv_vcpu *v);
 void lv_cpuid_refresh(struct lv_vcpu *v);
 bool lv_feature_offered(unsigned int x86_feature);
@@ -519,11 +440,7 @@ u64 lv_apic_base(struct lv_vcpu *v);
 int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host);
 int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit);
-int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host);
-int lv_msr_set(struct lv_vcpu *v, u32 msr, u64 val, bool host);
-int lv_msrs_init(struct lv_vcpu *v);
 void lv_msrs_reset(struct lv_vcpu *v, bool init);
-void lv_msrs_free(struct lv_vcpu *v);
 
 /* ---- control registers and API state (regs.c, state.c) ---- */
 
@@ -549,29 +466,26 @@ int lv_sync_regs_load(struct lv_vcpu *v);
 
 /* ---- guest FPU state (fpu.c) ---- */
 
-int lv_fpu_probe(void);
-u64 lv_fpu_supported(void); /* XCR0 bits that guests may have */
+extern u64 lv_xfeatures; /* once: XCR0 bits that guests may have */
+void lv_fpu_probe(void);
 u64 lv_xcr0(struct lv_vcpu *v);
 u32 lv_xsave_size(u64 xcr0, bool compacted);
 int lv_fpu_init(struct lv_vcpu *v);
-void lv_fpu_free(struct lv_vcpu *v);
 void lv_fpu_reset(struct lv_vcpu *v);
 void lv_fpu_load(struct lv_vcpu *v); /* preemption off until lv_fpu_put() */
 void lv_fpu_put(struct lv_vcpu *v);
-void lv_fpu_get_xmm(struct lv_vcpu *v, unsigned int nr, u64 val[2]);
-void lv_fpu_set_xmm(struct lv_vcpu *v, unsigned int nr, const u64 val[2]);
 
 /* ---- clocks and paravirtual interfaces (pv.c) ---- */
 
+#define LV_CLOCK_FLAGS \
+	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
 int lv_clock_init(struct lv_vm *vm);
-void lv_clock_free(struct lv_vm *vm);
 bool lv_clock_stable(void);
 void lv_clock_load(struct lv_vcpu *v); /* the vCPU came to this CPU */
 void lv_reset_tsc(struct lv_vcpu *v);
 void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset);
 void lv_write_tsc(struct lv_vcpu *v, u64 tsc);
 u64 lv_guest_tsc(struct lv_vcpu *v, u64 host_tsc);
-void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc);
 void lv_serve_clock(struct lv_vcpu *v);
 void lv_serve_steal(struct lv_vcpu *v);
 int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host);
@@ -586,24 +500,20 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
 
 void lv_irqchip_free(struct lv_vm *vm);
 int lv_vcpu_apic_create(struct lv_vcpu *v); /* no-op without irqchip */
-void lv_vcpu_apic_publish(struct lv_vcpu *v); /* others may reach it now */
 void lv_vcpu_apic_free(struct lv_vcpu *v);
 /* Vector to inject now (acknowledged), or -1. */
 int lv_irqchip_ack(struct lv_vcpu *v);
 bool lv_irqchip_has_irq(struct lv_vcpu *v);
 
-/* In-kernel devices on the port and memory bus (irq/iobus.c). */
+/* In-kernel devices on the port and memory bus (irq/iobus.c); never sleeps */
 enum lv_space {
 	LV_SPACE_PIO,
 	LV_SPACE_MMIO
 };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
-/* 0 if a device took it, -EOPNOTSUPP if user space has to. Does not sleep. */
-int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		  unsigned int len, void *data);
-int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		   unsigned int len, const void *data);
+bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		     unsigned int len, void *data, bool write);
 
 /* ---- ioctl handlers ---- */
 
@@ -616,81 +526,98 @@ long lv_device_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 long lv_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 long lv_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
-typedef long (*lv_sys_fn)(void *data, unsigned long arg);
-typedef long (*lv_vm_fn)(struct lv_vm *vm, void *data, unsigned long arg);
-typedef long (*lv_vcpu_fn)(struct lv_vcpu *v, void *data, unsigned long arg);
+/* How to call a handler. */
+#define LV_RAW BIT(0) /* it copies itself: its argument has a variable part */
+#define LV_IN \
+	BIT(1) /* reads its argument, other than the command's number says */
+#define LV_LOCKED BIT(2) /* with vm->lock held */
 
-#define LV_SYS_IOCTL(name) long lv_##name(void *data, unsigned long arg)
-#define LV_VM_IOCTL(name) \
-	long lv_##name(struct lv_vm *vm, void *data, unsigned long arg)
-#define LV_VCPU_IOCTL(name) \
-	long lv_##name(struct lv_vcpu *v, void *data, unsigned long arg)
+typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
+			    unsigned long arg);
+#define LV_IOCTL(name)                                                        \
+	long lv_ioctl_##name(struct lv_vm *vm, struct lv_vcpu *v, void *data, \
+			     unsigned long arg)
 
-/* cpuid.c */
-LV_SYS_IOCTL(ioctl_get_supported_cpuid);
-LV_SYS_IOCTL(ioctl_get_emulated_cpuid);
-LV_VCPU_IOCTL(ioctl_set_cpuid2);
-LV_VCPU_IOCTL(ioctl_get_cpuid2);
-/* msr.c */
-LV_SYS_IOCTL(ioctl_get_msr_index_list);
-LV_SYS_IOCTL(ioctl_get_msr_feature_list);
-LV_SYS_IOCTL(ioctl_get_feature_msrs);
-LV_VCPU_IOCTL(ioctl_get_msrs);
-LV_VCPU_IOCTL(ioctl_set_msrs);
-/* state.c */
-LV_VCPU_IOCTL(ioctl_get_regs);
-LV_VCPU_IOCTL(ioctl_set_regs);
-LV_VCPU_IOCTL(ioctl_get_sregs);
-LV_VCPU_IOCTL(ioctl_set_sregs);
-LV_VCPU_IOCTL(ioctl_get_sregs2);
-LV_VCPU_IOCTL(ioctl_set_sregs2);
-LV_VCPU_IOCTL(ioctl_get_fpu);
-LV_VCPU_IOCTL(ioctl_set_fpu);
-LV_VCPU_IOCTL(ioctl_get_xsave);
-LV_VCPU_IOCTL(ioctl_get_xsave2);
-LV_VCPU_IOCTL(ioctl_set_xsave);
-LV_VCPU_IOCTL(ioctl_get_xcrs);
-LV_VCPU_IOCTL(ioctl_set_xcrs);
-LV_VCPU_IOCTL(ioctl_get_debugregs);
-LV_VCPU_IOCTL(ioctl_set_debugregs);
-LV_VCPU_IOCTL(ioctl_get_vcpu_events);
-LV_VCPU_IOCTL(ioctl_set_vcpu_events);
-LV_VCPU_IOCTL(ioctl_get_mp_state);
-LV_VCPU_IOCTL(ioctl_set_mp_state);
-LV_VCPU_IOCTL(ioctl_set_guest_debug);
-LV_VCPU_IOCTL(ioctl_translate);
-LV_VCPU_IOCTL(ioctl_interrupt);
-LV_VCPU_IOCTL(ioctl_nmi);
-LV_VCPU_IOCTL(ioctl_tpr_access_reporting);
-LV_VCPU_IOCTL(ioctl_set_signal_mask);
-LV_VCPU_IOCTL(ioctl_get_tsc_khz);
-LV_VCPU_IOCTL(ioctl_set_tsc_khz);
-/* pv.c */
-LV_VM_IOCTL(ioctl_get_clock);
-LV_VM_IOCTL(ioctl_set_clock);
-LV_VCPU_IOCTL(ioctl_kvmclock_ctrl);
-/* mmu/memslot.c, mmu/dirty.c */
-LV_VM_IOCTL(ioctl_set_user_memory_region);
-LV_VM_IOCTL(ioctl_get_dirty_log);
-LV_VM_IOCTL(ioctl_clear_dirty_log);
-/* irq/irqchip.c, irq/eventfd.c, irq/iobus.c */
-LV_VM_IOCTL(ioctl_create_irqchip);
-LV_VM_IOCTL(ioctl_get_irqchip);
-LV_VM_IOCTL(ioctl_set_irqchip);
-LV_VM_IOCTL(ioctl_irq_line);
-LV_VM_IOCTL(ioctl_irq_line_status);
-LV_VM_IOCTL(ioctl_create_pit2);
-LV_VM_IOCTL(ioctl_get_pit2);
-LV_VM_IOCTL(ioctl_set_pit2);
-LV_VM_IOCTL(ioctl_reinject_control);
-LV_VM_IOCTL(ioctl_set_gsi_routing);
-LV_VM_IOCTL(ioctl_signal_msi);
-LV_VM_IOCTL(ioctl_irqfd);
-LV_VM_IOCTL(ioctl_ioeventfd);
-LV_VM_IOCTL(ioctl_register_coalesced);
-LV_VM_IOCTL(ioctl_unregister_coalesced);
-LV_VCPU_IOCTL(ioctl_get_lapic);
-LV_VCPU_IOCTL(ioctl_set_lapic);
-int lv_split_irqchip(struct lv_vm *vm, u32 pins); /* KVM_CAP_SPLIT_IRQCHIP */
+/* Every ioctl: command, handler lv_ioctl_NAME(), flags. */
+#define LV_SYS_IOCTLS(X)                                                \
+	X(KVM_GET_API_VERSION, get_api_version, 0)                      \
+	X(KVM_CREATE_VM, create_vm, 0)                                  \
+	X(KVM_CHECK_EXTENSION, check_extension, 0)                      \
+	X(KVM_GET_VCPU_MMAP_SIZE, get_vcpu_mmap_size, 0)                \
+	X(KVM_GET_SUPPORTED_CPUID, get_supported_cpuid, LV_RAW)         \
+	X(KVM_GET_EMULATED_CPUID, get_emulated_cpuid, LV_RAW)           \
+	X(KVM_GET_MSR_INDEX_LIST, get_msr_index_list, LV_RAW)           \
+	X(KVM_GET_MSR_FEATURE_INDEX_LIST, get_msr_feature_list, LV_RAW) \
+	X(KVM_GET_MSRS, get_msrs, LV_RAW)
+
+#define LV_VM_IOCTLS(X)                                                  \
+	X(KVM_IRQ_LINE, irq_line, 0)                                     \
+	X(KVM_IRQ_LINE_STATUS, irq_line, 0)                              \
+	X(KVM_SIGNAL_MSI, signal_msi, 0)                                 \
+	X(KVM_SET_USER_MEMORY_REGION, set_user_memory_region, LV_LOCKED) \
+	X(KVM_GET_DIRTY_LOG, get_dirty_log, LV_LOCKED)                   \
+	X(KVM_CLEAR_DIRTY_LOG, clear_dirty_log, LV_LOCKED)               \
+	X(KVM_CREATE_VCPU, create_vcpu, LV_LOCKED)                       \
+	X(KVM_CHECK_EXTENSION, check_extension, 0)                       \
+	X(KVM_ENABLE_CAP, enable_cap, LV_LOCKED)                         \
+	X(KVM_SET_TSS_ADDR, set_tss_addr, 0)                             \
+	X(KVM_SET_IDENTITY_MAP_ADDR, set_identity_map_addr, 0)           \
+	X(KVM_SET_BOOT_CPU_ID, set_boot_cpu_id, LV_LOCKED)               \
+	X(KVM_CREATE_IRQCHIP, create_irqchip, LV_LOCKED)                 \
+	X(KVM_GET_IRQCHIP, get_irqchip, 0)                               \
+	X(KVM_SET_IRQCHIP, set_irqchip, LV_IN)                           \
+	X(KVM_CREATE_PIT2, create_pit2, LV_LOCKED)                       \
+	X(KVM_GET_PIT2, get_pit2, 0)                                     \
+	X(KVM_SET_PIT2, set_pit2, 0)                                     \
+	X(KVM_REINJECT_CONTROL, reinject_control, LV_LOCKED)             \
+	X(KVM_SET_GSI_ROUTING, set_gsi_routing, LV_RAW | LV_LOCKED)      \
+	X(KVM_IRQFD, irqfd, 0)                                           \
+	X(KVM_IOEVENTFD, ioeventfd, 0)                                   \
+	X(KVM_REGISTER_COALESCED_MMIO, register_coalesced, 0)            \
+	X(KVM_UNREGISTER_COALESCED_MMIO, unregister_coalesced, 0)        \
+	X(KVM_GET_CLOCK, get_clock, 0)                                   \
+	X(KVM_SET_CLOCK, set_clock, 0)
+
+#define LV_VCPU_IOCTLS(X)                                    \
+	X(KVM_INTERRUPT, interrupt, 0)                       \
+	X(KVM_GET_REGS, get_regs, 0)                         \
+	X(KVM_SET_REGS, set_regs, 0)                         \
+	X(KVM_GET_SREGS, get_sregs, 0)                       \
+	X(KVM_SET_SREGS, set_sregs, 0)                       \
+	X(KVM_GET_SREGS2, get_sregs2, 0)                     \
+	X(KVM_SET_SREGS2, set_sregs2, 0)                     \
+	X(KVM_GET_FPU, get_fpu, 0)                           \
+	X(KVM_SET_FPU, set_fpu, 0)                           \
+	X(KVM_GET_XSAVE, get_xsave, 0)                       \
+	X(KVM_GET_XSAVE2, get_xsave, 0)                      \
+	X(KVM_SET_XSAVE, set_xsave, 0)                       \
+	X(KVM_GET_XCRS, get_xcrs, 0)                         \
+	X(KVM_SET_XCRS, set_xcrs, 0)                         \
+	X(KVM_GET_MSRS, get_msrs, LV_RAW)                    \
+	X(KVM_SET_MSRS, set_msrs, LV_RAW)                    \
+	X(KVM_SET_CPUID2, set_cpuid2, LV_RAW)                \
+	X(KVM_GET_CPUID2, get_cpuid2, LV_RAW)                \
+	X(KVM_GET_LAPIC, get_lapic, 0)                       \
+	X(KVM_SET_LAPIC, set_lapic, 0)                       \
+	X(KVM_GET_MP_STATE, get_mp_state, 0)                 \
+	X(KVM_SET_MP_STATE, set_mp_state, 0)                 \
+	X(KVM_GET_VCPU_EVENTS, get_vcpu_events, 0)           \
+	X(KVM_SET_VCPU_EVENTS, set_vcpu_events, 0)           \
+	X(KVM_GET_DEBUGREGS, get_debugregs, 0)               \
+	X(KVM_SET_DEBUGREGS, set_debugregs, 0)               \
+	X(KVM_SET_GUEST_DEBUG, set_guest_debug, 0)           \
+	X(KVM_TRANSLATE, translate, 0)                       \
+	X(KVM_NMI, nmi, 0)                                   \
+	X(KVM_TPR_ACCESS_REPORTING, tpr_access_reporting, 0) \
+	X(KVM_SET_SIGNAL_MASK, set_signal_mask, LV_RAW)      \
+	X(KVM_GET_TSC_KHZ, get_tsc_khz, 0)                   \
+	X(KVM_SET_TSC_KHZ, set_tsc_khz, 0)                   \
+	X(KVM_KVMCLOCK_CTRL, kvmclock_ctrl, 0)
+
+#define LV_DECLARE_IOCTL(cmd, name, flags) LV_IOCTL(name);
+LV_SYS_IOCTLS(LV_DECLARE_IOCTL)
+LV_VM_IOCTLS(LV_DECLARE_IOCTL)
+LV_VCPU_IOCTLS(LV_DECLARE_IOCTL)
+int lv_split_irqchip(struct lv_vm *vm, u64 pins); /* KVM_CAP_SPLIT_IRQCHIP */
 
 #endif /* LABVISOR_H */

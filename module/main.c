@@ -28,6 +28,7 @@ struct dentry *lv_debugfs;
 
 static struct lv_backend *const lv_backends[] = {
 	&svm_backend,
+	&vmx_backend,
 };
 
 #define LV_DEFINE_OP(op) \
@@ -45,7 +46,7 @@ LV_HOT_OPS(LV_DEFINE_OP)
 static DEFINE_MUTEX(lv_hardware_lock); /* lv_hardware_users, cpuhp state */
 static int lv_hardware_users;
 static enum cpuhp_state lv_cpuhp;
-static DEFINE_PER_CPU(bool, lv_cpu_on); /* own CPU, interrupts off */
+DEFINE_PER_CPU(bool, lv_cpu_on);
 static bool lv_rebooting;
 
 static int lv_cpu_enable(void)
@@ -87,12 +88,7 @@ static int lv_cpu_offline(unsigned int cpu)
 	return 0;
 }
 
-/**
- * lv_cpu_enter - a vCPU is about to be loaded on this CPU
- *
- * Context: preemption off.
- * Return: true if virtualization is on here.
- */
+/** lv_cpu_enter - turn virtualization on, if it is not; preemption is off */
 bool lv_cpu_enter(void)
 {
 	return likely(this_cpu_read(lv_cpu_on)) || !lv_cpu_enable();
@@ -110,11 +106,7 @@ static const char *lv_rival(void)
 	return boot_cpu_has(X86_FEATURE_SVM) ? "kvm_amd" : "kvm_intel";
 }
 
-/**
- * lv_hardware_get - turn virtualization on for the first VM
- *
- * Return: 0, or -EBUSY if somebody else has it on.
- */
+/** lv_hardware_get - turn it on for the first VM; -EBUSY: somebody else has */
 int lv_hardware_get(void)
 {
 	int err = 0;
@@ -185,12 +177,6 @@ static struct notifier_block lv_reboot_notifier = {
 	.priority = INT_MAX,
 };
 
-/** lv_cpu_ready - may the guest be entered on this CPU? interrupts off */
-bool lv_cpu_ready(void)
-{
-	return likely(this_cpu_read(lv_cpu_on));
-}
-
 /* ---- the device ---- */
 
 static const struct file_operations lv_fops = {
@@ -209,18 +195,21 @@ static struct miscdevice lv_device = {
 static int lv_choose_backend(void)
 {
 	unsigned int i;
-	int err = -EOPNOTSUPP;
+	int err;
 
 	for (i = 0; i < ARRAY_SIZE(lv_backends); i++) {
 		err = lv_backends[i]->probe();
-		if (err)
+		if (err == -ENODEV)
 			continue;
+		if (err)
+			return err;
 		lv_backend = lv_backends[i];
 #define LV_UPDATE_OP(op) static_call_update(lv_op_##op, lv_backend->op);
 		LV_HOT_OPS(LV_UPDATE_OP)
 		return 0;
 	}
-	return err;
+	pr_err("this CPU has neither SVM nor VMX; on a virtual host, turn nested virtualization on\n");
+	return -EOPNOTSUPP;
 }
 
 static int lv_register_device(void)
@@ -244,9 +233,7 @@ static int __init lv_module_init(void)
 	err = lv_choose_backend();
 	if (err)
 		return err;
-	err = lv_fpu_probe();
-	if (err)
-		goto out_backend;
+	lv_fpu_probe();
 	lv_cpuid_probe();
 	err = lv_register_device();
 	if (err)

@@ -8,8 +8,6 @@
 #define pr_fmt(fmt) "labvisor: " fmt
 
 #include <linux/kvm_para.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <asm/mce.h>
 #include <asm/msr.h>
 #include <asm/mtrr.h>
@@ -17,12 +15,11 @@
 #include "labvisor.h"
 #include "trace.h"
 
-#define LV_NR_VAR_MTRRS 8
-#define LV_NR_FIXED_MTRRS 11
 #define LV_MAX_MSRS 256 /* in one KVM_GET_MSRS or KVM_SET_MSRS */
 
 #define LV_MTRRCAP (LV_NR_VAR_MTRRS | BIT(8) | BIT(10)) /* fixed ones, WC */
 #define LV_MTRR_DEFTYPE_MASK (0xff | BIT(10) | BIT(11))
+#define LV_MCG_STATUS_MASK (MCG_STATUS_RIPV | MCG_STATUS_EIPV | MCG_STATUS_MCIP)
 #define LV_PAT_RESET 0x0007040600070406ULL
 
 /* IA32_MISC_ENABLE: no BTS, no PEBS; both are read-only to the guest. */
@@ -41,36 +38,20 @@
 	 ARCH_CAP_FBSDP_NO | ARCH_CAP_PSDP_NO | ARCH_CAP_FB_CLEAR |           \
 	 ARCH_CAP_RRSBA | ARCH_CAP_BHI_NO | ARCH_CAP_PBRSB_NO)
 
-/** struct lv_msrs - MSRs of a vCPU that no other code looks at (own) */
-struct lv_msrs {
-	u64 apic_base; /* without in-kernel local APIC */
-	u64 tsc_adjust;
-	u64 mcg_status;
-	u64 mtrr_deftype;
-	u64 mtrr_fixed[LV_NR_FIXED_MTRRS];
-	u64 mtrr_var[2 * LV_NR_VAR_MTRRS];
-	u64 ucode_rev;
-	u64 arch_capabilities;
-	u64 hwcr;
-	u64 de_cfg;
-};
-
 /*
  * For the hardware to switch; values that it takes cannot harm the host. A
  * backend may let guests access them directly.
  */
-const u32 lv_hw_msrs[] = {
-	MSR_IA32_SYSENTER_CS,
-	MSR_IA32_SYSENTER_ESP,
-	MSR_IA32_SYSENTER_EIP,
-	MSR_STAR,
-	MSR_LSTAR,
-	MSR_CSTAR,
-	MSR_SYSCALL_MASK,
-	MSR_FS_BASE,
-	MSR_GS_BASE,
-	MSR_KERNEL_GS_BASE,
-};
+const u32 lv_hw_msrs[] = { MSR_IA32_SYSENTER_CS,
+			   MSR_IA32_SYSENTER_ESP,
+			   MSR_IA32_SYSENTER_EIP,
+			   MSR_STAR,
+			   MSR_LSTAR,
+			   MSR_CSTAR,
+			   MSR_SYSCALL_MASK,
+			   MSR_FS_BASE,
+			   MSR_GS_BASE,
+			   MSR_KERNEL_GS_BASE };
 const unsigned int lv_nr_hw_msrs = ARRAY_SIZE(lv_hw_msrs);
 
 enum {
@@ -80,24 +61,15 @@ enum {
 	LV_MSR_INTEL = BIT(3),
 };
 
-/**
- * struct lv_msr - what happens at an access to a range of MSRs
- * @first: first index
- * @last: last index
- * @flags: LV_MSR_*
- * @feature: X86_FEATURE_* that the guest needs; 0 for none
- * @offset: where get_field(), set_field() and get_vcpu_field() find the value
- * @val: value of a constant, or the bits that may be set
- * @get: NULL if reads are refused
- * @set: NULL if writes are refused
- */
+/* struct lv_msr - what happens at an access to a range of MSRs */
 struct lv_msr {
 	u32 first;
 	u32 last;
-	u8 flags;
-	u16 feature;
-	u16 offset;
-	u64 val;
+	u8 flags; /* LV_MSR_* */
+	u16 feature; /* X86_FEATURE_* that the guest needs; 0 for none */
+	u16 offset; /* where get_field() and set_field() find the value */
+	u64 val; /* value of a constant, or the bits that may be set */
+	/* NULL if reads, or writes, are refused */
 	int (*get)(struct lv_vcpu *v, const struct lv_msr *m, u32 msr, u64 *val,
 		   bool host);
 	int (*set)(struct lv_vcpu *v, const struct lv_msr *m, u32 msr, u64 val,
@@ -131,18 +103,12 @@ LV_SET(ignored)
 
 static u64 *lv_field(struct lv_vcpu *v, const struct lv_msr *m, u32 msr)
 {
-	return (void *)v->msrs + m->offset + (msr - m->first) * sizeof(u64);
+	return (void *)v + m->offset + (msr - m->first) * sizeof(u64);
 }
 
 LV_GET(field)
 {
 	*val = *lv_field(v, m, msr);
-	return 0;
-}
-
-LV_GET(vcpu_field)
-{
-	*val = *(u64 *)((void *)v + m->offset);
 	return 0;
 }
 
@@ -173,6 +139,8 @@ LV_SET(hw)
 	return 0;
 }
 
+#define get_hw_address get_hw
+
 LV_SET(hw_address)
 {
 	if (!lv_canonical(val))
@@ -180,8 +148,6 @@ LV_SET(hw_address)
 	lv_backend->set_msr(v, msr, val);
 	return 0;
 }
-
-/* ---- time ---- */
 
 LV_GET(tsc)
 {
@@ -196,16 +162,16 @@ LV_SET(tsc)
 		return 0;
 	}
 	/* The guest's own writes show in TSC_ADJUST. */
-	v->msrs->tsc_adjust += val - lv_guest_tsc(v, rdtsc());
-	lv_set_guest_tsc(v, val);
+	v->msrs.tsc_adjust += val - lv_guest_tsc(v, rdtsc());
+	lv_set_tsc_offset(v, val - rdtsc());
 	return 0;
 }
 
 LV_SET(tsc_adjust)
 {
 	if (!host)
-		lv_set_tsc_offset(v, v->tsc_offset + val - v->msrs->tsc_adjust);
-	v->msrs->tsc_adjust = val;
+		lv_set_tsc_offset(v, v->tsc_offset + val - v->msrs.tsc_adjust);
+	v->msrs.tsc_adjust = val;
 	return 0;
 }
 
@@ -231,12 +197,10 @@ LV_SET(tsc_aux)
 	return 0;
 }
 
-/* ---- local APIC ---- */
-
 /** lv_apic_base - IA32_APIC_BASE, wherever the local APIC is */
 u64 lv_apic_base(struct lv_vcpu *v)
 {
-	return v->apic ? v->apic->base : v->msrs->apic_base;
+	return v->apic ? v->apic->base : v->msrs.apic_base;
 }
 
 static int lv_user_apic_base(struct lv_vcpu *v, u64 base)
@@ -246,7 +210,7 @@ static int lv_user_apic_base(struct lv_vcpu *v, u64 base)
 
 	if (base & ~valid)
 		return -EINVAL;
-	v->msrs->apic_base = base;
+	v->msrs.apic_base = base;
 	return 0;
 }
 
@@ -285,8 +249,6 @@ LV_SET(x2apic)
 		lv_show_tpr(v);
 	return err;
 }
-
-/* ---- memory types ---- */
 
 static bool lv_valid_mtrr_type(u8 type)
 {
@@ -335,8 +297,6 @@ LV_SET(pat)
 	lv_backend->set_msr(v, msr, val);
 	return 0;
 }
-
-/* ---- modes and speculation ---- */
 
 LV_SET(efer)
 {
@@ -438,8 +398,8 @@ LV_SET(ucode_rev)
 /* The host chose how LFENCE behaves; a guest that asks for the same gets it. */
 LV_SET(de_cfg)
 {
-	return host || val == v->msrs->de_cfg ? set_field(v, m, msr, val, host)
-					      : -EINVAL;
+	return host || val == v->msrs.de_cfg ? set_field(v, m, msr, val, host)
+					     : -EINVAL;
 }
 
 LV_GET(pv)
@@ -454,13 +414,17 @@ LV_SET(pv)
 
 /* ---- the table ---- */
 
-#define FIELD(f) .offset = offsetof(struct lv_msrs, f), .get = get_field
-#define VCPU(f) .offset = offsetof(struct lv_vcpu, f), .get = get_vcpu_field
-#define CONSTANT(v) .val = (v), .get = get_constant, .set = set_constant
-#define READS(v) .val = (v), .get = get_constant, .set = set_ignored
 #define ONE(msr) .first = (msr), .last = (msr)
-#define RW(name) .get = get_##name, .set = set_##name
 #define SAVED .flags = LV_MSR_SAVED
+#define INTEL .flags = LV_MSR_INTEL
+#define AMD .flags = LV_MSR_AMD
+#define NEEDS(f) .feature = X86_FEATURE_##f
+#define RW(name) .get = get_##name, .set = set_##name
+#define VCPU(f) .offset = offsetof(struct lv_vcpu, f), .get = get_field
+#define FIELD(f, mask) VCPU(msrs.f), .val = (mask)
+#define CONSTANT(v) .val = (v), RW(constant)
+#define ZERO .get = get_constant, .set = set_ignored
+#define ALL ~0ULL
 
 /*
  * Sorted by index, for lv_msr_find(). The three groups of fixed MTRRs follow
@@ -470,102 +434,92 @@ static const struct lv_msr lv_msr_table[] = {
 	{ ONE(MSR_IA32_TSC), SAVED, RW(tsc) },
 	{ ONE(MSR_KVM_WALL_CLOCK), RW(pv) },
 	{ ONE(MSR_KVM_SYSTEM_TIME), SAVED, RW(pv) },
-	{ ONE(MSR_IA32_PLATFORM_ID), .flags = LV_MSR_INTEL, CONSTANT(0) },
+	{ ONE(MSR_IA32_PLATFORM_ID), INTEL, CONSTANT(0) },
 	{ ONE(MSR_IA32_APICBASE), SAVED, RW(apic_base) },
-	{ ONE(MSR_IA32_TSC_ADJUST), SAVED, .feature = X86_FEATURE_TSC_ADJUST,
-	  FIELD(tsc_adjust), .set = set_tsc_adjust },
+	{ ONE(MSR_IA32_TSC_ADJUST), SAVED, NEEDS(TSC_ADJUST),
+	  VCPU(msrs.tsc_adjust), .set = set_tsc_adjust },
 	{ ONE(MSR_IA32_SPEC_CTRL), SAVED, RW(spec_ctrl) },
 	{ ONE(MSR_IA32_PRED_CMD), .set = set_pred_cmd },
-	{ ONE(MSR_IA32_UCODE_WRITE), .flags = LV_MSR_INTEL,
-	  .set = set_ignored },
+	{ ONE(MSR_IA32_UCODE_WRITE), INTEL, .set = set_ignored },
 	{ ONE(MSR_IA32_UCODE_REV), .flags = LV_MSR_SAVED | LV_MSR_FEATURE,
-	  .val = ~0ULL, FIELD(ucode_rev), .set = set_ucode_rev },
-	{ ONE(MSR_PLATFORM_INFO), .flags = LV_MSR_INTEL, CONSTANT(0) },
-	{ ONE(MSR_MTRRcap), .feature = X86_FEATURE_MTRR, CONSTANT(LV_MTRRCAP) },
+	  FIELD(ucode_rev, ALL), .set = set_ucode_rev },
+	{ ONE(MSR_PLATFORM_INFO), INTEL, CONSTANT(0) },
+	{ ONE(MSR_MTRRcap), NEEDS(MTRR), CONSTANT(LV_MTRRCAP) },
 	{ ONE(MSR_IA32_ARCH_CAPABILITIES),
 	  .flags = LV_MSR_SAVED | LV_MSR_FEATURE | LV_MSR_INTEL,
-	  .feature = X86_FEATURE_ARCH_CAPABILITIES, .val = LV_ARCH_CAPABILITIES,
-	  FIELD(arch_capabilities), .set = set_field_by_host },
-	{ ONE(MSR_IA32_FLUSH_CMD), .flags = LV_MSR_INTEL,
-	  .set = set_flush_cmd },
+	  NEEDS(ARCH_CAPABILITIES),
+	  FIELD(arch_capabilities, LV_ARCH_CAPABILITIES),
+	  .set = set_field_by_host },
+	{ ONE(MSR_IA32_FLUSH_CMD), INTEL, .set = set_flush_cmd },
 	{ ONE(MSR_IA32_SYSENTER_CS), SAVED, .val = U32_MAX, RW(hw) },
-	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, SAVED, .get = get_hw,
-	  .set = set_hw_address },
-	{ ONE(MSR_IA32_MCG_CAP), .feature = X86_FEATURE_MCA, CONSTANT(0) },
-	{ ONE(MSR_IA32_MCG_STATUS), SAVED, .feature = X86_FEATURE_MCA,
-	  .val = MCG_STATUS_RIPV | MCG_STATUS_EIPV | MCG_STATUS_MCIP,
-	  FIELD(mcg_status), .set = set_field },
+	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, SAVED, RW(hw_address) },
+	{ ONE(MSR_IA32_MCG_CAP), NEEDS(MCA), CONSTANT(0) },
+	{ ONE(MSR_IA32_MCG_STATUS), SAVED, NEEDS(MCA),
+	  FIELD(mcg_status, LV_MCG_STATUS_MASK), .set = set_field },
 	{ ONE(MSR_IA32_MISC_ENABLE), SAVED, VCPU(misc_enable),
 	  .set = set_misc_enable },
 	{ ONE(MSR_IA32_DEBUGCTLMSR), SAVED, .get = get_constant,
 	  .set = set_debugctl },
 	{ MTRRphysBase_MSR(0), MTRRphysMask_MSR(LV_NR_VAR_MTRRS - 1), SAVED,
-	  .feature = X86_FEATURE_MTRR, .val = ~0ULL, FIELD(mtrr_var),
-	  .set = set_mtrr_var },
-	{ ONE(MSR_MTRRfix64K_00000), SAVED, .feature = X86_FEATURE_MTRR,
-	  .val = ~0ULL, FIELD(mtrr_fixed[0]), .set = set_mtrr_fixed },
-	{ MSR_MTRRfix16K_80000, MSR_MTRRfix16K_A0000, SAVED,
-	  .feature = X86_FEATURE_MTRR, .val = ~0ULL, FIELD(mtrr_fixed[1]),
-	  .set = set_mtrr_fixed },
-	{ MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_F8000, SAVED,
-	  .feature = X86_FEATURE_MTRR, .val = ~0ULL, FIELD(mtrr_fixed[3]),
-	  .set = set_mtrr_fixed },
+	  NEEDS(MTRR), FIELD(mtrr_var, ALL), .set = set_mtrr_var },
+	{ ONE(MSR_MTRRfix64K_00000), SAVED, NEEDS(MTRR),
+	  FIELD(mtrr_fixed[0], ALL), .set = set_mtrr_fixed },
+	{ MSR_MTRRfix16K_80000, MSR_MTRRfix16K_A0000, SAVED, NEEDS(MTRR),
+	  FIELD(mtrr_fixed[1], ALL), .set = set_mtrr_fixed },
+	{ MSR_MTRRfix4K_C0000, MSR_MTRRfix4K_F8000, SAVED, NEEDS(MTRR),
+	  FIELD(mtrr_fixed[3], ALL), .set = set_mtrr_fixed },
 	{ ONE(MSR_IA32_CR_PAT), SAVED, VCPU(pat), .set = set_pat },
-	{ ONE(MSR_MTRRdefType), SAVED, .feature = X86_FEATURE_MTRR,
-	  .val = LV_MTRR_DEFTYPE_MASK, FIELD(mtrr_deftype),
-	  .set = set_mtrr_deftype },
-	{ ONE(MSR_IA32_TSC_DEADLINE), SAVED,
-	  .feature = X86_FEATURE_TSC_DEADLINE_TIMER, RW(tsc_deadline) },
-	{ LV_X2APIC_MSR, LV_X2APIC_MSR + 0xff, .feature = X86_FEATURE_X2APIC,
-	  RW(x2apic) },
+	{ ONE(MSR_MTRRdefType), SAVED, NEEDS(MTRR),
+	  FIELD(mtrr_deftype, LV_MTRR_DEFTYPE_MASK), .set = set_mtrr_deftype },
+	{ ONE(MSR_IA32_TSC_DEADLINE), SAVED, NEEDS(TSC_DEADLINE_TIMER),
+	  RW(tsc_deadline) },
+	{ LV_X2APIC_MSR, LV_X2APIC_MSR + 0xff, NEEDS(X2APIC), RW(x2apic) },
 	{ ONE(MSR_KVM_WALL_CLOCK_NEW), RW(pv) },
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), SAVED, RW(pv) },
 	{ MSR_KVM_STEAL_TIME, MSR_KVM_PV_EOI_EN, SAVED, RW(pv) },
 	{ ONE(MSR_EFER), SAVED, VCPU(efer), .set = set_efer },
-	{ ONE(MSR_STAR), SAVED, .val = ~0ULL, RW(hw) },
-	{ MSR_LSTAR, MSR_CSTAR, SAVED, .get = get_hw, .set = set_hw_address },
+	{ ONE(MSR_STAR), SAVED, .val = ALL, RW(hw) },
+	{ MSR_LSTAR, MSR_CSTAR, SAVED, RW(hw_address) },
 	{ ONE(MSR_SYSCALL_MASK), SAVED, .val = U32_MAX, RW(hw) },
-	{ MSR_FS_BASE, MSR_KERNEL_GS_BASE, SAVED, .get = get_hw,
-	  .set = set_hw_address },
-	{ ONE(MSR_TSC_AUX), SAVED, .feature = X86_FEATURE_RDTSCP, VCPU(tsc_aux),
+	{ MSR_FS_BASE, MSR_KERNEL_GS_BASE, SAVED, RW(hw_address) },
+	{ ONE(MSR_TSC_AUX), SAVED, NEEDS(RDTSCP), VCPU(tsc_aux),
 	  .set = set_tsc_aux },
-	{ ONE(MSR_AMD64_SYSCFG), .flags = LV_MSR_AMD, READS(0) },
+	{ ONE(MSR_AMD64_SYSCFG), AMD, ZERO },
 	{ ONE(MSR_K7_HWCR), .flags = LV_MSR_SAVED | LV_MSR_AMD,
-	  .val = LV_HWCR_WRITABLE, FIELD(hwcr), .set = set_hwcr },
-	{ ONE(MSR_AMD64_NB_CFG), .flags = LV_MSR_AMD, READS(0) },
-	{ ONE(MSR_AMD64_PATCH_LOADER), .flags = LV_MSR_AMD,
-	  .set = set_ignored },
-	{ ONE(MSR_K8_INT_PENDING_MSG), .flags = LV_MSR_AMD, READS(0) },
-	{ ONE(MSR_FAM10H_MMIO_CONF_BASE), .flags = LV_MSR_AMD, CONSTANT(0) },
-	{ MSR_K8_TSEG_ADDR, MSR_K8_TSEG_MASK, .flags = LV_MSR_AMD,
-	  CONSTANT(0) },
-	{ ONE(MSR_F15H_IC_CFG), .flags = LV_MSR_AMD, READS(0) },
-	{ ONE(MSR_AMD64_DC_CFG), .flags = LV_MSR_AMD, READS(0) },
+	  FIELD(hwcr, LV_HWCR_WRITABLE), .set = set_hwcr },
+	{ ONE(MSR_AMD64_NB_CFG), AMD, ZERO },
+	{ ONE(MSR_AMD64_PATCH_LOADER), AMD, .set = set_ignored },
+	{ ONE(MSR_K8_INT_PENDING_MSG), AMD, ZERO },
+	{ ONE(MSR_FAM10H_MMIO_CONF_BASE), AMD, CONSTANT(0) },
+	{ MSR_K8_TSEG_ADDR, MSR_K8_TSEG_MASK, AMD, CONSTANT(0) },
+	{ ONE(MSR_F15H_IC_CFG), AMD, ZERO },
+	{ ONE(MSR_AMD64_DC_CFG), AMD, ZERO },
 	{ ONE(MSR_AMD64_DE_CFG),
 	  .flags = LV_MSR_SAVED | LV_MSR_FEATURE | LV_MSR_AMD,
-	  .val = LV_DE_CFG_LFENCE, FIELD(de_cfg), .set = set_de_cfg },
-	{ ONE(MSR_AMD64_BU_CFG2), .flags = LV_MSR_AMD, READS(0) },
+	  FIELD(de_cfg, LV_DE_CFG_LFENCE), .set = set_de_cfg },
+	{ ONE(MSR_AMD64_BU_CFG2), AMD, ZERO },
 };
-
-static const struct lv_msr *lv_msr_find(u32 msr)
-{
-	unsigned int low = 0, high = ARRAY_SIZE(lv_msr_table), mid;
-
-	while (low < high) {
-		mid = (low + high) / 2;
-		if (msr > lv_msr_table[mid].last)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low == ARRAY_SIZE(lv_msr_table) || msr < lv_msr_table[low].first)
-		return NULL;
-	return &lv_msr_table[low];
-}
 
 static bool lv_msr_on_host(const struct lv_msr *m)
 {
 	return !(m->flags & (lv_host_is_amd() ? LV_MSR_INTEL : LV_MSR_AMD));
+}
+
+static const struct lv_msr *lv_msr_find(u32 msr)
+{
+	const struct lv_msr *low = lv_msr_table, *mid;
+	const struct lv_msr *high = low + ARRAY_SIZE(lv_msr_table);
+	const struct lv_msr *end = high;
+
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (msr > mid->last)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < end && msr >= low->first && lv_msr_on_host(low) ? low
+								     : NULL;
 }
 
 static bool lv_msr_listed(const struct lv_msr *m, u8 flag)
@@ -576,32 +530,27 @@ static bool lv_msr_listed(const struct lv_msr *m, u8 flag)
 
 /* ---- access ---- */
 
-/**
- * lv_msr_get - read an MSR
- * @v: the vCPU
- * @msr: index
- * @val: the value
- * @host: by ioctl
- *
- * Return: 0, -EINVAL: #GP, or LV_SLEEPABLE.
- */
-int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host)
+static bool lv_msr_shown(struct lv_vcpu *v, const struct lv_msr *m, bool host)
+{
+	return host || !m->feature || lv_guest_has(v, m->feature);
+}
+
+/* Read an MSR: 0, -EINVAL: #GP, or LV_SLEEPABLE. */
+static int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host)
 {
 	const struct lv_msr *m = lv_msr_find(msr);
 
-	if (!m || !m->get || !lv_msr_on_host(m) ||
-	    (!host && m->feature && !lv_guest_has(v, m->feature)))
+	if (!m || !m->get || !lv_msr_shown(v, m, host))
 		return -EINVAL;
 	return m->get(v, m, msr, val, host);
 }
 
-/** lv_msr_set - write an MSR; as lv_msr_get() */
-int lv_msr_set(struct lv_vcpu *v, u32 msr, u64 val, bool host)
+/* Write one; as lv_msr_get(). */
+static int lv_msr_set(struct lv_vcpu *v, u32 msr, u64 val, bool host)
 {
 	const struct lv_msr *m = lv_msr_find(msr);
 
-	if (!m || !m->set || !lv_msr_on_host(m) ||
-	    (!host && m->feature && !lv_guest_has(v, m->feature)))
+	if (!m || !m->set || !lv_msr_shown(v, m, host))
 		return -EINVAL;
 	return m->set(v, m, msr, val, host);
 }
@@ -620,8 +569,7 @@ int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		return lv_inject_gp(v);
 	}
 	lv_set_edx_eax(v, val);
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }
 
 int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -637,21 +585,7 @@ int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		pr_debug_ratelimited("guest writes %llx to MSR %x\n", val, msr);
 		return lv_inject_gp(v);
 	}
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
-}
-
-/* ---- life ---- */
-
-int lv_msrs_init(struct lv_vcpu *v)
-{
-	v->msrs = kzalloc(sizeof(*v->msrs), GFP_KERNEL_ACCOUNT);
-	return v->msrs ? 0 : -ENOMEM;
-}
-
-void lv_msrs_free(struct lv_vcpu *v)
-{
-	kfree(v->msrs);
+	return lv_skip_insn(v, exit);
 }
 
 /* Values of MSRs that tell about the host. */
@@ -684,7 +618,7 @@ void lv_msrs_reset(struct lv_vcpu *v, bool init)
 	lv_pv_reset(v);
 	if (init)
 		return;
-	*v->msrs = (struct lv_msrs){
+	v->msrs = (struct lv_msrs){
 		.apic_base = LV_APIC_DEFAULT_BASE | LV_APIC_BASE_ENABLE,
 		.hwcr = LV_HWCR_TSC_AT_P0,
 		.ucode_rev = lv_host_feature_msr(MSR_IA32_UCODE_REV),
@@ -693,7 +627,7 @@ void lv_msrs_reset(struct lv_vcpu *v, bool init)
 		.de_cfg = lv_host_feature_msr(MSR_AMD64_DE_CFG),
 	};
 	if (v->id == v->vm->boot_cpu_id)
-		v->msrs->apic_base |= LV_APIC_BASE_BSP;
+		v->msrs.apic_base |= LV_APIC_BASE_BSP;
 	v->pat = LV_PAT_RESET;
 	v->tsc_aux = 0;
 	lv_reset_tsc(v);
@@ -724,12 +658,12 @@ static long lv_msr_list(unsigned long arg, u8 flag)
 	return nr > room ? -E2BIG : 0;
 }
 
-LV_SYS_IOCTL(ioctl_get_msr_index_list)
+LV_IOCTL(get_msr_index_list)
 {
 	return lv_msr_list(arg, LV_MSR_SAVED);
 }
 
-LV_SYS_IOCTL(ioctl_get_msr_feature_list)
+LV_IOCTL(get_msr_feature_list)
 {
 	return lv_msr_list(arg, LV_MSR_FEATURE);
 }
@@ -754,14 +688,34 @@ static int lv_msr_entry(struct lv_vcpu *v, struct kvm_msr_entry *entry,
 	return lv_msr_get(v, entry->index, &entry->data, true);
 }
 
-/* How many entries were processed before one failed; @v is NULL for features. */
-static long lv_msr_entries(struct lv_vcpu *v, unsigned long arg, bool write)
+/* How many entries come before one that fails. */
+static u32 lv_msr_entries(struct lv_vcpu *v, struct kvm_msr_entry *entry,
+			  u32 nr, bool write)
+{
+	u32 i = 0;
+
+	while (i < nr && !lv_msr_entry(v, &entry[i], write))
+		i++;
+	return i;
+}
+
+static u32 lv_vcpu_msr_entries(struct lv_vcpu *v, struct kvm_msr_entry *entry,
+			       u32 nr, bool write)
+{
+	int idx = srcu_read_lock(&v->vm->mem.srcu);
+	u32 n = lv_msr_entries(v, entry, nr, write);
+
+	srcu_read_unlock(&v->vm->mem.srcu, idx);
+	return n;
+}
+
+static long lv_access_msrs(struct lv_vcpu *v, unsigned long arg, bool write)
 {
 	struct kvm_msrs __user *user = (void __user *)arg;
 	struct kvm_msr_entry *entry;
 	size_t size;
-	u32 i, nr;
 	long ret;
+	u32 nr;
 
 	if (get_user(nr, &user->nmsrs))
 		return -EFAULT;
@@ -771,37 +725,21 @@ static long lv_msr_entries(struct lv_vcpu *v, unsigned long arg, bool write)
 	entry = memdup_user(user->entries, size);
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
-	for (i = 0; i < nr; i++)
-		if (lv_msr_entry(v, &entry[i], write))
-			break;
-	ret = i;
+	ret = v ? lv_vcpu_msr_entries(v, entry, nr, write)
+		: lv_msr_entries(NULL, entry, nr, write);
 	if (!write && copy_to_user(user->entries, entry, size))
 		ret = -EFAULT;
 	kfree(entry);
 	return ret;
 }
 
-static long lv_vcpu_msr_entries(struct lv_vcpu *v, unsigned long arg,
-				bool write)
+/* Of a vCPU, or of the system, which has feature MSRs only. */
+LV_IOCTL(get_msrs)
 {
-	int idx = srcu_read_lock(&v->vm->mem.srcu);
-	long n = lv_msr_entries(v, arg, write);
-
-	srcu_read_unlock(&v->vm->mem.srcu, idx);
-	return n;
+	return lv_access_msrs(v, arg, false);
 }
 
-LV_SYS_IOCTL(ioctl_get_feature_msrs)
+LV_IOCTL(set_msrs)
 {
-	return lv_msr_entries(NULL, arg, false);
-}
-
-LV_VCPU_IOCTL(ioctl_get_msrs)
-{
-	return lv_vcpu_msr_entries(v, arg, false);
-}
-
-LV_VCPU_IOCTL(ioctl_set_msrs)
-{
-	return lv_vcpu_msr_entries(v, arg, true);
+	return lv_access_msrs(v, arg, true);
 }

@@ -8,12 +8,9 @@
  * a vCPU gets a new pair each time it comes to a CPU, and the guest is not told
  * that its clocks agree.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/kvm_para.h>
 #include <linux/sched/stat.h>
 #include <linux/sched/task.h>
-#include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <asm/pvclock-abi.h>
 #include <asm/tsc.h>
@@ -23,26 +20,16 @@
 #define LV_TSC_TOLERANCE_PPM 250
 #define LV_PV_ENABLED BIT_ULL(0)
 
-/**
- * struct lv_clock - time of a VM
- * @lock: protects all below; taken with interrupts off
- * @tsc: host TSC at which
- * @raw: the kernel's monotonic raw clock was this
- * @ns: and the guest's kvmclock this
- * @tsc_offset: TSC offset of the vCPU that user space set last
- * @tsc_lost: ticks by which the host's TSC fell back since the VM began
- * @mul: nanoseconds = (TSC ticks << @shift) * @mul >> 32
- * @shift: right if negative
- */
+/* struct lv_clock - time of a VM */
 struct lv_clock {
-	raw_spinlock_t lock;
-	u64 tsc;
-	u64 raw;
-	u64 ns;
-	u64 tsc_offset;
-	u64 tsc_lost;
-	u32 mul;
-	s8 shift;
+	raw_spinlock_t lock; /* protects all below; taken with interrupts off */
+	u64 tsc; /* host TSC at which */
+	u64 raw; /* the kernel's monotonic raw clock was this */
+	u64 ns; /* and the guest's kvmclock this */
+	u64 tsc_offset; /* TSC offset of the vCPU that user space set last */
+	u64 tsc_lost; /* ticks by which the host's TSC fell back */
+	u32 mul; /* nanoseconds = (TSC ticks << @shift) * @mul >> 32 */
+	s8 shift; /* right if negative */
 };
 
 /** lv_clock_stable - do the TSCs of all host CPUs agree, for all time? */
@@ -119,33 +106,26 @@ int lv_clock_init(struct lv_vm *vm)
 	return 0;
 }
 
-void lv_clock_free(struct lv_vm *vm)
-{
-	kfree(vm->clock);
-}
-
-LV_VM_IOCTL(ioctl_get_clock)
+LV_IOCTL(get_clock)
 {
 	struct kvm_clock_data *out = data;
 
-	*out = (struct kvm_clock_data){
-		.flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC,
-	};
+	memset(out, 0, sizeof(*out));
+	out->flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
 	if (lv_clock_stable())
 		out->flags |= KVM_CLOCK_TSC_STABLE;
 	out->clock = lv_clock_now(vm->clock, &out->host_tsc, &out->realtime);
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_set_clock)
+LV_IOCTL(set_clock)
 {
 	const struct kvm_clock_data *in = data;
 	struct lv_clock *c = vm->clock;
 	u64 ns = in->clock, now;
 	unsigned long flags;
 
-	if (in->flags &
-	    ~(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC))
+	if (in->flags & ~LV_CLOCK_FLAGS)
 		return -EINVAL;
 	raw_spin_lock_irqsave(&c->lock, flags);
 	now = ktime_get_real_ns();
@@ -174,11 +154,6 @@ void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset)
 		lv_request(v, LV_REQ_CLOCK);
 	if (v->apic && v->apic->tsc_deadline)
 		lv_lapic_set_tsc_deadline(v->apic, v->apic->tsc_deadline);
-}
-
-void lv_set_guest_tsc(struct lv_vcpu *v, u64 tsc)
-{
-	lv_set_tsc_offset(v, tsc - rdtsc());
 }
 
 /** lv_reset_tsc - give a new vCPU the TSC of the others */
@@ -231,11 +206,8 @@ void lv_clock_load(struct lv_vcpu *v)
 	}
 }
 
-/**
- * lv_write_tsc - user space sets a vCPU's TSC
- * @v: the vCPU
- * @tsc: what it shall show now
- *
+/*
+ * lv_write_tsc - user space sets a vCPU's TSC.
  * It sets the vCPUs of a VM one after the other, and means them to agree: a
  * value within a second of what the last vCPU shows is taken to be the same.
  */
@@ -255,13 +227,13 @@ void lv_write_tsc(struct lv_vcpu *v, u64 tsc)
 	lv_set_tsc_offset(v, offset);
 }
 
-LV_VCPU_IOCTL(ioctl_get_tsc_khz)
+LV_IOCTL(get_tsc_khz)
 {
 	return v->vm->tsc_khz;
 }
 
 /* There is no scaling: only what is the host's rate anyway. */
-LV_VCPU_IOCTL(ioctl_set_tsc_khz)
+LV_IOCTL(set_tsc_khz)
 {
 	u64 khz = v->vm->tsc_khz;
 	u64 slack = div_u64(khz * LV_TSC_TOLERANCE_PPM, 1000000);
@@ -286,15 +258,13 @@ static int lv_write_versioned(struct lv_vcpu *v, struct lv_shared_page *page,
 	*at = ++page->version | 1;
 	page->version = *at;
 	err = lv_gpa_write(v->vm, version, at, sizeof(*at), v->atomic);
-	if (!err) {
-		smp_wmb();
+	smp_wmb();
+	if (!err)
 		err = lv_gpa_write(v->vm, page->gpa, data, len, v->atomic);
-	}
 	*at = ++page->version;
-	if (!err) {
-		smp_wmb();
+	smp_wmb();
+	if (!err)
 		err = lv_gpa_write(v->vm, version, at, sizeof(*at), v->atomic);
-	}
 	return err;
 }
 
@@ -324,7 +294,7 @@ void lv_serve_clock(struct lv_vcpu *v)
 	lv_write_versioned(v, &v->clock, &info, sizeof(info), &info.version);
 }
 
-LV_VCPU_IOCTL(ioctl_kvmclock_ctrl)
+LV_IOCTL(kvmclock_ctrl)
 {
 	if (!v->clock.msr)
 		return -EINVAL;
@@ -413,10 +383,8 @@ void lv_pv_eoi_before_entry(struct lv_vcpu *v)
 	srcu_read_unlock(&v->vm->mem.srcu, idx);
 }
 
-/**
- * lv_pv_eoi_after_exit - before anything looks at the local APIC
- * @v: the vCPU
- *
+/*
+ * lv_pv_eoi_after_exit - before anything looks at the local APIC.
  * If the page was swapped out meanwhile, lv_serve_pv_eoi() reads it; until
  * then lv_inject_events() must not take another interrupt.
  */
@@ -517,7 +485,7 @@ static long lv_hc_kick(struct lv_vcpu *v, u32 apic_id)
 static long lv_hc_yield(struct lv_vcpu *v, u32 apic_id)
 {
 	struct lv_vcpu *dest = lv_vcpu_by_id(v->vm, apic_id);
-	struct task_struct *task = NULL;
+	struct task_struct *task;
 
 	if (!dest)
 		return 0;
@@ -556,6 +524,5 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
 		return LV_SLEEPABLE;
 	ret = lv_hypercall(v, nr);
 	v->regs[LV_RAX] = lv_is_64bit(v) ? ret : (u32)ret;
-	lv_skip_insn(v, exit);
-	return LV_RESUME;
+	return lv_skip_insn(v, exit);
 }

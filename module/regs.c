@@ -3,8 +3,6 @@
  * Control and debug registers: what the architecture checks when they are
  * written, and what follows from a change.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <asm/cpufeature.h>
 #include <asm/debugreg.h>
 #include <asm/fpu/xcr.h>
@@ -37,19 +35,14 @@ bool lv_canonical(u64 addr)
 	return (u64)((s64)(addr << 16) >> 16) == addr;
 }
 
-/* ---- PAE page-directory pointers ---- */
-
 bool lv_is_pae(u64 cr0, u64 cr4, u64 efer)
 {
 	return cr0 & X86_CR0_PG && cr4 & X86_CR4_PAE && !(efer & EFER_LMA);
 }
 
-/**
- * lv_load_pdptes - load the PDPTEs of PAE paging, as a CR3 write does
- * @v: the vCPU
- * @cr3: where they are
- *
- * Return: 0, -EINVAL if one has reserved bits set, or LV_SLEEPABLE.
+/*
+ * lv_load_pdptes - load the PDPTEs of PAE paging, as a write of @cr3 does: 0,
+ * -EINVAL if one has reserved bits set, or LV_SLEEPABLE.
  */
 int lv_load_pdptes(struct lv_vcpu *v, u64 cr3)
 {
@@ -66,10 +59,9 @@ int lv_load_pdptes(struct lv_vcpu *v, u64 cr3)
 		if (pdpte[i] & 1 && pdpte[i] & reserved)
 			return -EINVAL;
 	memcpy(v->pdpte, pdpte, sizeof(pdpte));
+	lv_mark_dirty(v, LV_R_PDPTE);
 	return 0;
 }
-
-/* ---- CR0 ---- */
 
 static bool lv_valid_cr0(u64 cr0)
 {
@@ -132,8 +124,6 @@ int lv_set_cr0(struct lv_vcpu *v, u64 cr0)
 	return 0;
 }
 
-/* ---- CR3 ---- */
-
 static bool lv_valid_cr3(struct lv_vcpu *v, u64 cr3, u64 efer)
 {
 	return !(efer & EFER_LMA) || !(cr3 >> v->phys_bits);
@@ -167,8 +157,6 @@ int lv_set_cr3(struct lv_vcpu *v, u64 cr3)
 	return 0;
 }
 
-/* ---- CR4 ---- */
-
 int lv_set_cr4(struct lv_vcpu *v, u64 cr4)
 {
 	u64 changed = cr4 ^ v->cr4;
@@ -195,8 +183,6 @@ int lv_set_cr4(struct lv_vcpu *v, u64 cr4)
 	return 0;
 }
 
-/* ---- CR8 ---- */
-
 u64 lv_cr8(struct lv_vcpu *v)
 {
 	return v->apic ? lv_lapic_tpr(v->apic) >> 4 : v->cr8;
@@ -212,8 +198,6 @@ int lv_set_cr8(struct lv_vcpu *v, u64 cr8)
 	lv_request(v, LV_REQ_EVENT);
 	return 0;
 }
-
-/* ---- EFER ---- */
 
 static u64 lv_efer_allowed(struct lv_vcpu *v, bool host)
 {
@@ -253,8 +237,6 @@ int lv_set_efer(struct lv_vcpu *v, u64 efer, bool host)
 	return 0;
 }
 
-/* ---- XCR0 ---- */
-
 static bool lv_valid_xcr0(u64 xcr0)
 {
 	u64 avx512 = xcr0 & XFEATURE_MASK_AVX512;
@@ -276,16 +258,7 @@ int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0)
 	return 0;
 }
 
-/* ---- debug registers ---- */
-
-/**
- * lv_set_dr - write a debug register
- * @v: the vCPU
- * @nr: 0 to 7; 4 and 5 stand for 6 and 7
- * @val: value
- *
- * Return: 0, or -EINVAL if the upper half of DR6 or DR7 is not zero: #GP.
- */
+/** lv_set_dr - write DR0 to DR7; -EINVAL: the upper half of DR6 or DR7, #GP */
 int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val)
 {
 	if (nr >= 4 && val >> 32)
@@ -297,6 +270,8 @@ int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val)
 	else
 		v->dr6 = (val & LV_DR6_WRITABLE) | DR6_RESERVED;
 	lv_backend->set_intercepts(v);
+	if (v->atomic)
+		lv_load_debugregs(v);
 	return 0;
 }
 
@@ -307,19 +282,7 @@ u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr)
 	return nr & 1 ? v->dr7 : v->dr6;
 }
 
-/* ---- all control registers at once: power-on, INIT, user space ---- */
-
-/**
- * lv_check_crs - can this be the state of a CPU?
- * @v: the vCPU
- * @cr0: CR0
- * @cr3: CR3
- * @cr4: CR4
- * @efer: EFER
- * @cs: code segment
- *
- * Return: 0 or -EINVAL.
- */
+/** lv_check_crs - can this be the state of a CPU? 0 or -EINVAL */
 int lv_check_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer,
 		 const struct kvm_segment *cs)
 {

@@ -3,13 +3,9 @@
  * A vCPU's state as user space gets and sets it. A handler checks everything
  * before it changes anything.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/signal.h>
-#include <linux/uaccess.h>
 #include <asm/debugreg.h>
 #include <asm/processor-flags.h>
-#include <asm/trapnr.h>
 
 #include "labvisor.h"
 
@@ -21,19 +17,11 @@
 	 X86_EFLAGS_VM | X86_EFLAGS_AC | X86_EFLAGS_VIF | X86_EFLAGS_VIP | \
 	 X86_EFLAGS_ID)
 
-/* ---- general registers ---- */
-
-/* Where struct kvm_regs has the registers, in hardware encoding. */
-static const u8 lv_kvm_regs[16] = {
-	offsetof(struct kvm_regs, rax), offsetof(struct kvm_regs, rcx),
-	offsetof(struct kvm_regs, rdx), offsetof(struct kvm_regs, rbx),
-	offsetof(struct kvm_regs, rsp), offsetof(struct kvm_regs, rbp),
-	offsetof(struct kvm_regs, rsi), offsetof(struct kvm_regs, rdi),
-	offsetof(struct kvm_regs, r8),	offsetof(struct kvm_regs, r9),
-	offsetof(struct kvm_regs, r10), offsetof(struct kvm_regs, r11),
-	offsetof(struct kvm_regs, r12), offsetof(struct kvm_regs, r13),
-	offsetof(struct kvm_regs, r14), offsetof(struct kvm_regs, r15),
-};
+/* The order of struct kvm_regs, before RIP and RFLAGS. */
+static const u8 lv_kvm_regs[16] = { LV_RAX, LV_RBX, LV_RCX, LV_RDX,
+				    LV_RSI, LV_RDI, LV_RSP, LV_RBP,
+				    LV_R8,  LV_R9,  LV_R10, LV_R11,
+				    LV_R12, LV_R13, LV_R14, LV_R15 };
 
 /* While user space single-steps the guest, TF is ours and not shown. */
 static u64 lv_debugger_tf(struct lv_vcpu *v)
@@ -41,25 +29,25 @@ static u64 lv_debugger_tf(struct lv_vcpu *v)
 	return v->guest_debug & KVM_GUESTDBG_SINGLESTEP ? X86_EFLAGS_TF : 0;
 }
 
-LV_VCPU_IOCTL(ioctl_get_regs)
+LV_IOCTL(get_regs)
 {
 	struct kvm_regs *regs = data;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(lv_kvm_regs); i++)
-		*(u64 *)(data + lv_kvm_regs[i]) = lv_reg(v, i);
+		(&regs->rax)[i] = lv_reg(v, lv_kvm_regs[i]);
 	regs->rip = lv_rip(v);
 	regs->rflags = lv_rflags(v) & ~lv_debugger_tf(v);
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_regs)
+LV_IOCTL(set_regs)
 {
 	const struct kvm_regs *regs = data;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(lv_kvm_regs); i++)
-		lv_set_reg(v, i, *(u64 *)(data + lv_kvm_regs[i]));
+		lv_set_reg(v, lv_kvm_regs[i], (&regs->rax)[i]);
 	lv_set_rip(v, regs->rip);
 	lv_set_rflags(v, (regs->rflags & LV_RFLAGS_MASK) | X86_EFLAGS_FIXED |
 				 lv_debugger_tf(v));
@@ -70,33 +58,22 @@ LV_VCPU_IOCTL(ioctl_set_regs)
 
 /* ---- system registers ---- */
 
-/* struct kvm_sregs and kvm_sregs2 begin alike; this is where. */
-static const u8 lv_kvm_segments[LV_NR_SREGS] = {
-	[LV_SREG_ES] = offsetof(struct kvm_sregs, es),
-	[LV_SREG_CS] = offsetof(struct kvm_sregs, cs),
-	[LV_SREG_SS] = offsetof(struct kvm_sregs, ss),
-	[LV_SREG_DS] = offsetof(struct kvm_sregs, ds),
-	[LV_SREG_FS] = offsetof(struct kvm_sregs, fs),
-	[LV_SREG_GS] = offsetof(struct kvm_sregs, gs),
-	[LV_SREG_TR] = offsetof(struct kvm_sregs, tr),
-	[LV_SREG_LDTR] = offsetof(struct kvm_sregs, ldt),
-};
+/* The order of struct kvm_sregs and kvm_sregs2, which begin alike. */
+static const u8 lv_kvm_segments[LV_NR_SREGS] = { LV_SREG_CS, LV_SREG_DS,
+						 LV_SREG_ES, LV_SREG_FS,
+						 LV_SREG_GS, LV_SREG_SS,
+						 LV_SREG_TR, LV_SREG_LDTR };
 static_assert(offsetof(struct kvm_sregs, interrupt_bitmap) ==
 	      offsetof(struct kvm_sregs2, flags));
-
-static struct kvm_segment *lv_kvm_segment(struct kvm_sregs2 *sregs,
-					  enum lv_sreg seg)
-{
-	return (void *)sregs + lv_kvm_segments[seg];
-}
 
 /* The part that both forms share. */
 static void lv_get_sregs(struct lv_vcpu *v, struct kvm_sregs2 *sregs)
 {
-	enum lv_sreg seg;
+	struct kvm_segment *seg = (void *)sregs;
+	unsigned int i;
 
-	for (seg = 0; seg < LV_NR_SREGS; seg++)
-		lv_call(get_segment)(v, seg, lv_kvm_segment(sregs, seg));
+	for (i = 0; i < LV_NR_SREGS; i++)
+		lv_call(get_segment)(v, lv_kvm_segments[i], &seg[i]);
 	lv_backend->get_table(v, false, &sregs->gdt);
 	lv_backend->get_table(v, true, &sregs->idt);
 	sregs->cr0 = lv_cr0(v);
@@ -119,6 +96,7 @@ static void lv_set_pdptes(struct lv_vcpu *v, const struct kvm_sregs2 *sregs,
 
 	if (pdptes) {
 		memcpy(v->pdpte, pdptes, sizeof(v->pdpte));
+		lv_mark_dirty(v, LV_R_PDPTE);
 	} else if (lv_is_pae(sregs->cr0, sregs->cr4, sregs->efer)) {
 		idx = srcu_read_lock(&v->vm->mem.srcu);
 		lv_load_pdptes(v, sregs->cr3);
@@ -129,7 +107,8 @@ static void lv_set_pdptes(struct lv_vcpu *v, const struct kvm_sregs2 *sregs,
 static int lv_set_sregs(struct lv_vcpu *v, struct kvm_sregs2 *sregs,
 			const u64 *pdptes)
 {
-	enum lv_sreg seg;
+	struct kvm_segment *seg = (void *)sregs;
+	unsigned int i;
 	int err;
 
 	if (sregs->cr8 & ~0xfULL)
@@ -141,8 +120,8 @@ static int lv_set_sregs(struct lv_vcpu *v, struct kvm_sregs2 *sregs,
 	if (err)
 		return err;
 
-	for (seg = 0; seg < LV_NR_SREGS; seg++)
-		lv_backend->set_segment(v, seg, lv_kvm_segment(sregs, seg));
+	for (i = 0; i < LV_NR_SREGS; i++)
+		lv_backend->set_segment(v, lv_kvm_segments[i], &seg[i]);
 	lv_backend->set_table(v, false, &sregs->gdt);
 	lv_backend->set_table(v, true, &sregs->idt);
 	lv_set_cr2(v, sregs->cr2);
@@ -161,14 +140,12 @@ static int lv_irq_in_flight(struct lv_vcpu *v)
 static void lv_set_irq_in_flight(struct lv_vcpu *v, int vector)
 {
 	v->user_irq = -1;
-	v->irq = (struct lv_event){
-		.type = vector < 0 ? LV_EVENT_NONE : LV_EVENT_IRQ,
-		.vector = vector,
-	};
+	v->irq.type = vector < 0 ? LV_EVENT_NONE : LV_EVENT_IRQ;
+	v->irq.vector = vector;
 	lv_request(v, LV_REQ_EVENT);
 }
 
-LV_VCPU_IOCTL(ioctl_get_sregs)
+LV_IOCTL(get_sregs)
 {
 	int vector = lv_irq_in_flight(v);
 	struct kvm_sregs *sregs = data;
@@ -180,7 +157,7 @@ LV_VCPU_IOCTL(ioctl_get_sregs)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_sregs)
+LV_IOCTL(set_sregs)
 {
 	struct kvm_sregs *sregs = data;
 	int vector, err;
@@ -195,7 +172,7 @@ LV_VCPU_IOCTL(ioctl_set_sregs)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_get_sregs2)
+LV_IOCTL(get_sregs2)
 {
 	struct kvm_sregs2 *sregs = data;
 
@@ -209,7 +186,7 @@ LV_VCPU_IOCTL(ioctl_get_sregs2)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_sregs2)
+LV_IOCTL(set_sregs2)
 {
 	struct kvm_sregs2 *sregs = data;
 	bool has_pdptes = sregs->flags & KVM_SREGS2_FLAGS_PDPTRS_VALID;
@@ -229,9 +206,8 @@ LV_VCPU_IOCTL(ioctl_set_sregs2)
 	 KVM_VCPUEVENT_VALID_SIPI_VECTOR)
 #define LV_MAX_NMIS 2 /* one being handled, one latched */
 
-LV_VCPU_IOCTL(ioctl_get_vcpu_events)
+LV_IOCTL(get_vcpu_events)
 {
-	bool payload = v->vm->exception_payload;
 	struct kvm_vcpu_events *events = data;
 	const struct lv_exception *ex = &v->ex;
 	int vector = lv_irq_in_flight(v);
@@ -250,15 +226,14 @@ LV_VCPU_IOCTL(ioctl_get_vcpu_events)
 		.nmi.masked = lv_backend->get_nmi_mask(v),
 		.smi.latched_init = test_bit(LV_LAPIC_INIT, &v->apic_events),
 	};
-	if (payload) {
+	/* The old form knows one state. */
+	events->exception.injected = ex->injected ||
+				     (ex->pending && !v->vm->exception_payload);
+	if (v->vm->exception_payload) {
 		events->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
-		events->exception.injected = ex->injected;
 		events->exception.pending = ex->pending;
 		events->exception_has_payload = ex->has_payload;
 		events->exception_payload = ex->payload;
-	} else {
-		/* The old form knows one state; deliver side effects now. */
-		events->exception.injected = ex->injected || ex->pending;
 	}
 	return 0;
 }
@@ -294,7 +269,7 @@ static void lv_set_exception(struct lv_vcpu *v,
 	};
 }
 
-LV_VCPU_IOCTL(ioctl_set_vcpu_events)
+LV_IOCTL(set_vcpu_events)
 {
 	const struct kvm_vcpu_events *events = data;
 
@@ -316,28 +291,28 @@ LV_VCPU_IOCTL(ioctl_set_vcpu_events)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_interrupt)
+LV_IOCTL(interrupt)
 {
-	const struct kvm_interrupt *irq = data;
+	u32 irq = ((const struct kvm_interrupt *)data)->irq;
 
-	if (irq->irq >= KVM_NR_INTERRUPTS)
+	if (irq >= KVM_NR_INTERRUPTS)
 		return -EINVAL;
 	if (v->vm->irqchip_mode == LV_IRQCHIP_KERNEL)
 		return -ENXIO;
 	if (v->user_irq >= 0)
 		return -EEXIST;
-	v->user_irq = irq->irq;
+	v->user_irq = irq;
 	lv_request(v, LV_REQ_EVENT);
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_nmi)
+LV_IOCTL(nmi)
 {
 	lv_post_nmi(v);
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_tpr_access_reporting)
+LV_IOCTL(tpr_access_reporting)
 {
 	const struct kvm_tpr_access_ctl *ctl = data;
 
@@ -347,9 +322,7 @@ LV_VCPU_IOCTL(ioctl_tpr_access_reporting)
 	return 0;
 }
 
-/* ---- multiprocessing state ---- */
-
-LV_VCPU_IOCTL(ioctl_get_mp_state)
+LV_IOCTL(get_mp_state)
 {
 	struct kvm_mp_state *state = data;
 
@@ -359,17 +332,14 @@ LV_VCPU_IOCTL(ioctl_get_mp_state)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_mp_state)
+LV_IOCTL(set_mp_state)
 {
 	const struct kvm_mp_state *state = data;
 
 	if (!v->apic && state->mp_state != KVM_MP_STATE_RUNNABLE)
 		return -EINVAL;
 	switch (state->mp_state) {
-	case KVM_MP_STATE_RUNNABLE:
-	case KVM_MP_STATE_UNINITIALIZED:
-	case KVM_MP_STATE_INIT_RECEIVED:
-	case KVM_MP_STATE_HALTED:
+	case KVM_MP_STATE_RUNNABLE ... KVM_MP_STATE_HALTED:
 		v->mp_state = state->mp_state;
 		return 0;
 	case KVM_MP_STATE_SIPI_RECEIVED:
@@ -384,7 +354,7 @@ LV_VCPU_IOCTL(ioctl_set_mp_state)
 
 /* ---- debugging ---- */
 
-LV_VCPU_IOCTL(ioctl_get_debugregs)
+LV_IOCTL(get_debugregs)
 {
 	struct kvm_debugregs *regs = data;
 
@@ -393,7 +363,7 @@ LV_VCPU_IOCTL(ioctl_get_debugregs)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_debugregs)
+LV_IOCTL(set_debugregs)
 {
 	const struct kvm_debugregs *regs = data;
 
@@ -405,18 +375,13 @@ LV_VCPU_IOCTL(ioctl_set_debugregs)
 	return 0;
 }
 
-#define LV_GUESTDBG                                        \
-	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |   \
-	 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP | \
-	 KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)
-
-LV_VCPU_IOCTL(ioctl_set_guest_debug)
+LV_IOCTL(set_guest_debug)
 {
 	const struct kvm_guest_debug *dbg = data;
-	u32 inject = KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
+	const u32 inject = KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
 	u64 rflags;
 
-	if (dbg->control & ~LV_GUESTDBG)
+	if (dbg->control & ~(LV_GUESTDBG | inject))
 		return -EINVAL;
 	if (dbg->control & inject) {
 		if (v->ex.pending || v->ex.injected)
@@ -438,10 +403,10 @@ LV_VCPU_IOCTL(ioctl_set_guest_debug)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_translate)
+LV_IOCTL(translate)
 {
 	struct kvm_translation *tr = data;
-	struct lv_fault fault;
+	struct lv_emul_fault fault;
 	gpa_t gpa = LV_INVALID_GPA;
 	int idx = srcu_read_lock(&v->vm->mem.srcu);
 	int err = lv_gva_to_gpa(v, tr->linear_address, LV_ACCESS_READ, &gpa,
@@ -455,9 +420,7 @@ LV_VCPU_IOCTL(ioctl_translate)
 	return 0;
 }
 
-/* ---- the rest ---- */
-
-LV_VCPU_IOCTL(ioctl_set_signal_mask)
+LV_IOCTL(set_signal_mask)
 {
 	struct kvm_signal_mask __user *user = (void __user *)arg;
 	sigset_t set;
@@ -485,7 +448,7 @@ LV_VCPU_IOCTL(ioctl_set_signal_mask)
 #define LV_SYNC_IN(v, field, set)                                             \
 	({                                                                    \
 		typeof((v)->run->s.regs.field) copy = (v)->run->s.regs.field; \
-		set(v, &copy, 0);                                             \
+		set((v)->vm, v, &copy, 0);                                    \
 	})
 
 /** lv_sync_regs_store - fill in what user space asked to see after KVM_RUN */
@@ -495,11 +458,11 @@ void lv_sync_regs_store(struct lv_vcpu *v)
 	u64 valid = READ_ONCE(v->run->kvm_valid_regs);
 
 	if (valid & KVM_SYNC_X86_REGS)
-		lv_ioctl_get_regs(v, &regs->regs, 0);
+		lv_ioctl_get_regs(v->vm, v, &regs->regs, 0);
 	if (valid & KVM_SYNC_X86_SREGS)
-		lv_ioctl_get_sregs(v, &regs->sregs, 0);
+		lv_ioctl_get_sregs(v->vm, v, &regs->sregs, 0);
 	if (valid & KVM_SYNC_X86_EVENTS)
-		lv_ioctl_get_vcpu_events(v, &regs->events, 0);
+		lv_ioctl_get_vcpu_events(v->vm, v, &regs->events, 0);
 }
 
 /** lv_sync_regs_load - take over what user space changed before KVM_RUN */

@@ -33,7 +33,7 @@
 
 TRACE_EVENT(lv_entry, TP_PROTO(struct lv_vcpu *v), TP_ARGS(v),
 	    TP_STRUCT__entry(__field(int, vcpu) __field(u64, rip)),
-	    TP_fast_assign(__entry->vcpu = v->id; __entry->rip = v->rip;),
+	    TP_fast_assign(__entry->vcpu = v->id; __entry->rip = lv_rip(v);),
 	    TP_printk("vcpu %d rip %llx", __entry->vcpu, __entry->rip));
 
 TRACE_EVENT(lv_exit, TP_PROTO(struct lv_vcpu *v, const struct lv_exit *exit),

@@ -10,15 +10,11 @@
  * Most exits never leave the innermost loop. Handlers there must not sleep;
  * one that has to returns LV_SLEEPABLE and is called again outside.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/anon_inodes.h>
 #include <linux/entry-kvm.h>
 #include <linux/fs.h>
-#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/vtime.h>
 #include <asm/debugreg.h>
@@ -113,12 +109,9 @@ void lv_kick(struct lv_vcpu *v)
 	put_cpu();
 }
 
-/**
+/*
  * lv_request_all - ask all vCPUs of a VM for something
- * @vm: the VM
- * @req: enum lv_request
  * @wait: return only after no vCPU runs guest code without having served it
- *
  * Context: interrupts on if @wait, any context otherwise.
  */
 void lv_request_all(struct lv_vm *vm, enum lv_request req, bool wait)
@@ -182,11 +175,22 @@ static void lv_cr8_moved(struct lv_vcpu *v)
 	lv_request(v, LV_REQ_EVENT);
 }
 
+/* Exits that have nothing to do with guest memory, once their length is known. */
+#define LV_EXITS_WITHOUT_MEMORY                                         \
+	(BIT(LV_EXIT_IRQ_WINDOW) | BIT(LV_EXIT_NMI_WINDOW) |            \
+	 BIT(LV_EXIT_CPUID) | BIT(LV_EXIT_RDMSR) | BIT(LV_EXIT_TPR) |   \
+	 BIT(LV_EXIT_HLT) | BIT(LV_EXIT_PAUSE) | BIT(LV_EXIT_MONITOR) | \
+	 BIT(LV_EXIT_MWAIT) | BIT(LV_EXIT_INVD) | BIT(LV_EXIT_WBINVD) | \
+	 BIT(LV_EXIT_XSETBV) | BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP))
+
 static int lv_handle_with_memory(struct lv_vcpu *v, struct lv_exit *exit)
 {
-	int idx = srcu_read_lock(&v->vm->mem.srcu);
-	int out = lv_handle_exit(v, exit);
+	int idx, out;
 
+	if (exit->insn_len && BIT(exit->reason) & LV_EXITS_WITHOUT_MEMORY)
+		return lv_handle_exit(v, exit);
+	idx = srcu_read_lock(&v->vm->mem.srcu);
+	out = lv_handle_exit(v, exit);
 	srcu_read_unlock(&v->vm->mem.srcu, idx);
 	return out;
 }
@@ -207,7 +211,7 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 		}
 		if (unlikely(xfer_to_guest_mode_work_pending()))
 			return LV_RESUME;
-		if (unlikely(!lv_cpu_ready()))
+		if (unlikely(!this_cpu_read(lv_cpu_on)))
 			return -ESHUTDOWN;
 
 		if (v->pv_eoi.msr)
@@ -231,24 +235,27 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 	return out;
 }
 
-static void lv_load_debugregs(struct lv_vcpu *v)
-{
-	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
-								: v->dr;
-
-	set_debugreg(0, 7);
-	set_debugreg(dr[0], 0);
-	set_debugreg(dr[1], 1);
-	set_debugreg(dr[2], 2);
-	set_debugreg(dr[3], 3);
-}
-
 static bool lv_uses_breakpoints(struct lv_vcpu *v)
 {
 	u64 dr7 = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr7
 							  : v->dr7;
 
 	return unlikely(dr7 & LV_DR7_ENABLED);
+}
+
+/** lv_load_debugregs - DR0 to DR3 of a guest that uses them; interrupts off */
+void lv_load_debugregs(struct lv_vcpu *v)
+{
+	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
+								: v->dr;
+
+	if (!lv_uses_breakpoints(v))
+		return;
+	set_debugreg(0, 7);
+	set_debugreg(dr[0], 0);
+	set_debugreg(dr[1], 1);
+	set_debugreg(dr[2], 2);
+	set_debugreg(dr[3], 3);
 }
 
 /* One stay in the guest: from here on nothing sleeps. */
@@ -259,10 +266,10 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 
 	preempt_disable();
 	lv_fpu_load(v);
-	if (breakpoints)
-		lv_load_debugregs(v);
 	local_irq_disable();
+	lv_load_debugregs(v);
 	v->atomic = true;
+	v->new_stay = true;
 	vtime_account_guest_enter();
 	/* Order mode before the look at requests: pairs with lv_kick(). */
 	smp_store_mb(v->mode, LV_IN_GUEST);
@@ -272,7 +279,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
 	v->atomic = false;
 	lv_guest_ran();
-	if (breakpoints || hw_breakpoint_active())
+	if (breakpoints || lv_uses_breakpoints(v) || hw_breakpoint_active())
 		hw_breakpoint_restore();
 	/* Serve the host interrupt while its time still counts as the guest's. */
 	local_irq_enable();
@@ -286,7 +293,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 
 /* ---- what may sleep ---- */
 
-static int lv_serve_init(struct lv_vcpu *v)
+static void lv_serve_init(struct lv_vcpu *v)
 {
 	if (test_and_clear_bit(LV_LAPIC_INIT, &v->apic_events)) {
 		lv_vcpu_reset(v, true);
@@ -305,15 +312,12 @@ static int lv_serve_init(struct lv_vcpu *v)
 		lv_set_rip(v, 0);
 		v->mp_state = KVM_MP_STATE_RUNNABLE;
 	}
-	return LV_RESUME;
 }
 
 static int lv_serve_requests(struct lv_vcpu *v)
 {
 	int idx;
 
-	if (test_bit(LV_REQ_DEAD, &v->requests))
-		return -EIO;
 	if (test_and_clear_bit(LV_REQ_SHUTDOWN, &v->requests))
 		return lv_exit_to_user(v, KVM_EXIT_SHUTDOWN);
 	if (test_and_clear_bit(LV_REQ_STEP, &v->requests) &&
@@ -341,15 +345,10 @@ static int lv_serve_requests(struct lv_vcpu *v)
 	return LV_RESUME;
 }
 
-/**
- * lv_vcpu_runnable - has a halted vCPU a reason to run?
- * @v: the vCPU
- *
- * Context: the vCPU's thread, may be about to sleep.
- */
-bool lv_vcpu_runnable(struct lv_vcpu *v)
+/* Has a halted vCPU a reason to run? It may be about to sleep. */
+static bool lv_vcpu_runnable(struct lv_vcpu *v)
 {
-	if (READ_ONCE(v->apic_events) || READ_ONCE(v->vm->dead))
+	if (READ_ONCE(v->apic_events))
 		return true;
 	if (v->mp_state != KVM_MP_STATE_HALTED)
 		return v->mp_state == KVM_MP_STATE_RUNNABLE;
@@ -484,10 +483,8 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 	return lv_run_loop(v);
 }
 
-/**
+/*
  * lv_vcpu_run - KVM_RUN
- * @v: the vCPU
- *
  * Context: the vCPU's mutex is held, the vCPU is loaded.
  * Return: 0 with vcpu->run->exit_reason set, or a negative errno.
  */
@@ -537,9 +534,7 @@ static int lv_vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 
 static int lv_vcpu_release(struct inode *inode, struct file *file)
 {
-	struct lv_vcpu *v = file->private_data;
-
-	lv_vm_put(v->vm);
+	lv_vm_put(((struct lv_vcpu *)file->private_data)->vm);
 	return 0;
 }
 
@@ -552,35 +547,15 @@ static const struct file_operations lv_vcpu_fops = {
 	.llseek = noop_llseek,
 };
 
+/* Types of the segment registers after INIT: data, code, busy TSS, LDT. */
+static const u8 lv_reset_types[LV_NR_SREGS] = { 3, 11, 3, 3, 3, 3, 11, 2 };
+
 /* The state that INIT leaves, and power-on where they differ. */
 void lv_vcpu_reset(struct lv_vcpu *v, bool init)
 {
-	static const struct kvm_segment data = {
-		.limit = 0xffff,
-		.type = 3,
-		.present = 1,
-		.s = 1,
-	};
-	static const struct kvm_segment code = {
-		.base = 0xffff0000,
-		.selector = 0xf000,
-		.limit = 0xffff,
-		.type = 11,
-		.present = 1,
-		.s = 1,
-	};
-	static const struct kvm_segment tr = {
-		.limit = 0xffff,
-		.type = 11,
-		.present = 1,
-	};
-	static const struct kvm_segment ldt = {
-		.limit = 0xffff,
-		.type = 2,
-		.present = 1,
-	};
 	static const struct kvm_dtable table = { .limit = 0xffff };
-	enum lv_sreg seg;
+	struct kvm_segment seg = { .limit = 0xffff, .present = 1 };
+	enum lv_sreg nr;
 
 	if (!init)
 		lv_fpu_reset(v);
@@ -598,15 +573,18 @@ void lv_vcpu_reset(struct lv_vcpu *v, bool init)
 	v->user_irq = -1;
 	v->nmi_injected = false;
 	v->nmi_pending = 0;
-	clear_bit(0, &v->nmi_queued);
-	clear_bit(1, &v->nmi_queued);
+	WRITE_ONCE(v->nmi_queued, 0);
 
 	lv_backend->vcpu_reset(v);
-	for (seg = LV_SREG_ES; seg <= LV_SREG_GS; seg++)
-		lv_backend->set_segment(v, seg,
-					seg == LV_SREG_CS ? &code : &data);
-	lv_backend->set_segment(v, LV_SREG_TR, &tr);
-	lv_backend->set_segment(v, LV_SREG_LDTR, &ldt);
+	for (nr = LV_SREG_ES; nr < LV_NR_SREGS; nr++) {
+		bool code = nr == LV_SREG_CS;
+
+		seg.s = nr <= LV_SREG_GS;
+		seg.type = lv_reset_types[nr];
+		seg.selector = code ? 0xf000 : 0;
+		seg.base = code ? 0xffff0000 : 0;
+		lv_backend->set_segment(v, nr, &seg);
+	}
 	lv_backend->set_table(v, false, &table);
 	lv_backend->set_table(v, true, &table);
 	lv_reset_crs(v, init);
@@ -630,11 +608,12 @@ static int lv_vcpu_init(struct lv_vcpu *v, struct lv_vm *vm, u32 id)
 	v->run = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!v->run)
 		return -ENOMEM;
-	err = lv_backend->vcpu_init(v) ?: lv_fpu_init(v) ?: lv_msrs_init(v) ?:
-	      lv_io_init(v) ?: lv_cpuid_init(v) ?: lv_vcpu_apic_create(v);
+	err = lv_backend->vcpu_init(v) ?: lv_fpu_init(v) ?:
+	      lv_io_init(v) ?: lv_vcpu_apic_create(v);
 	if (err)
 		return err;
 
+	lv_cpuid_changed(v);
 	v->mp_state = !v->apic || id == vm->boot_cpu_id
 			      ? KVM_MP_STATE_RUNNABLE
 			      : KVM_MP_STATE_UNINITIALIZED;
@@ -647,10 +626,9 @@ static int lv_vcpu_init(struct lv_vcpu *v, struct lv_vm *vm, u32 id)
 void lv_vcpu_destroy(struct lv_vcpu *v)
 {
 	lv_vcpu_apic_free(v);
-	lv_cpuid_free(v);
+	kfree(v->cpuid);
 	lv_io_free(v);
-	lv_msrs_free(v);
-	lv_fpu_free(v);
+	kfree(v->xstate);
 	lv_backend->vcpu_free(v);
 	lv_mmu_cache_free(&v->mmu_cache);
 	free_page((unsigned long)v->run);
@@ -675,11 +653,10 @@ static int lv_vcpu_publish(struct lv_vm *vm, struct lv_vcpu *v)
 		return PTR_ERR(file);
 	}
 	lv_vm_get(vm);
-	v->index = vm->nr_vcpus;
-	vm->vcpus[v->index] = v;
-	smp_store_release(&vm->nr_vcpus, v->index + 1);
+	vm->vcpus[vm->nr_vcpus] = v;
+	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
 	if (v->apic)
-		lv_vcpu_apic_publish(v);
+		lv_apic_bus_add(v->apic->bus, v->apic);
 	fd_install(fd, file);
 	return fd;
 }
@@ -691,7 +668,7 @@ static int lv_vcpu_publish(struct lv_vm *vm, struct lv_vcpu *v)
  *
  * Return: the new file descriptor; -EINVAL for a bad ID or a full VM, -EEXIST.
  */
-int lv_vcpu_create(struct lv_vm *vm, u32 id)
+int lv_vcpu_create(struct lv_vm *vm, unsigned long id)
 {
 	struct lv_vcpu *v;
 	int err;

@@ -5,21 +5,16 @@
  * A VM lives as long as any file descriptor refers to it: its own, those of
  * its vCPUs, and mappings of those. Which goes first does not matter.
  */
-#define pr_fmt(fmt) "labvisor: " fmt
-
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
-#include <linux/slab.h>
 
 #include "labvisor.h"
 
 static int lv_vm_release(struct inode *inode, struct file *file)
 {
-	struct lv_vm *vm = file->private_data;
-
-	lv_vm_put(vm);
+	lv_vm_put(file->private_data);
 	return 0;
 }
 
@@ -30,12 +25,6 @@ static const struct file_operations lv_vm_fops = {
 	.compat_ioctl = lv_vm_ioctl,
 	.llseek = noop_llseek,
 };
-
-/** lv_vm_from_file - the VM of a VM file descriptor, or NULL */
-struct lv_vm *lv_vm_from_file(struct file *file)
-{
-	return file->f_op == &lv_vm_fops ? file->private_data : NULL;
-}
 
 static struct lv_vm *lv_vm_alloc(void)
 {
@@ -51,26 +40,15 @@ static struct lv_vm *lv_vm_alloc(void)
 
 	err = lv_memory_init(vm);
 	if (err)
-		goto out_mm;
-	err = lv_iobus_init(vm);
-	if (err)
-		goto out_memory;
-	err = lv_clock_init(vm);
-	if (err)
-		goto out_iobus;
-	/* Last: from here on the notifier sees the VM. */
-	err = lv_mmu_init(vm);
-	if (err)
-		goto out_clock;
-	return vm;
-
-out_clock:
-	lv_clock_free(vm);
-out_iobus:
+		goto out;
+	/* The MMU last: from then on the notifier sees the VM. */
+	err = lv_iobus_init(vm) ?: lv_clock_init(vm) ?: lv_mmu_init(vm);
+	if (!err)
+		return vm;
+	kfree(vm->clock);
 	lv_iobus_free(vm);
-out_memory:
 	lv_memory_free(vm);
-out_mm:
+out:
 	mmdrop(vm->mm);
 	kvfree(vm);
 	return ERR_PTR(err);
@@ -87,19 +65,14 @@ static void lv_vm_free(struct lv_vm *vm)
 	lv_mmu_free(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		lv_vcpu_destroy(vm->vcpus[i]);
-	lv_clock_free(vm);
+	kfree(vm->clock);
 	lv_iobus_free(vm);
 	lv_memory_free(vm);
 	mmdrop(vm->mm);
 	kvfree(vm);
 }
 
-/**
- * lv_vm_create - KVM_CREATE_VM
- * @type: machine type; only 0 exists on x86
- *
- * Return: the new file descriptor, or a negative errno.
- */
+/** lv_vm_create - KVM_CREATE_VM; only type 0 exists on x86 */
 int lv_vm_create(unsigned long type)
 {
 	struct lv_vm *vm;
@@ -133,19 +106,4 @@ void lv_vm_put(struct lv_vm *vm)
 		return;
 	lv_vm_free(vm);
 	lv_hardware_put();
-}
-
-/**
- * lv_vm_kill - stop a VM for good after an error of the host
- * @vm: the VM
- * @why: what happened, for the log
- *
- * Every KVM_RUN, running or to come, returns -EIO.
- */
-void lv_vm_kill(struct lv_vm *vm, const char *why)
-{
-	if (!xchg(&vm->dead, true))
-		pr_err_ratelimited("VM of process %d stopped: %s\n",
-				   task_tgid_nr(current), why);
-	lv_request_all(vm, LV_REQ_DEAD, false);
 }

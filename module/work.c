@@ -14,12 +14,7 @@ int lv_guest_mode_work(void);
 static struct kvm_run lv_unread_run;
 static struct kvm_vcpu lv_unread_vcpu = { .run = &lv_unread_run };
 
-/**
- * lv_guest_mode_work - reschedule, run task work
- *
- * Context: may sleep.
- * Return: 0, or -EINTR if a signal is pending.
- */
+/** lv_guest_mode_work - reschedule, run task work; -EINTR for a signal */
 int lv_guest_mode_work(void)
 {
 	return xfer_to_guest_mode_handle_work(&lv_unread_vcpu);

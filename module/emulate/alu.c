@@ -55,11 +55,7 @@ static u64 unpack_flags(u64 flags, u16 ax)
 	       (ax & 1 ? FLAG_OF : 0);
 }
 
-/**
- * lv_alu - execute an arithmetic, logical, shift or bit operation
- * @alu: operands, in and out
- * @op: LV_OP_ADD to LV_OP_IMUL, without the exchanges other than XADD
- */
+/** lv_alu - execute LV_OP_ADD to LV_OP_IMUL; of the exchanges only XADD */
 void lv_alu(struct lv_alu *alu, enum lv_op op)
 {
 	u16 ax = pack_flags(alu->flags);

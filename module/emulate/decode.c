@@ -170,51 +170,39 @@ static const u32 map_0f[256] = {
 
 #define ALIGNED	BIT(0)
 #define REX_W	BIT(1) /* 8 bytes with REX.W */
-#define LOAD	BIT(2) /* a load among stores */
 
-/* The plain moves between SSE registers and memory. */
+/* The plain moves between SSE registers and memory; 0: there is none. */
 static const struct sse_move {
-	u8 opcode;
+	u8 load;
+	u8 store;
 	u8 prefix;
 	u8 bytes;
 	u8 flags;
 } sse_moves[] = {
-	{ 0x10, 0x00, 16, 0 },		/* MOVUPS */
-	{ 0x10, 0x66, 16, 0 },		/* MOVUPD */
-	{ 0x10, 0xf3, 4, 0 },		/* MOVSS */
-	{ 0x10, 0xf2, 8, 0 },		/* MOVSD */
-	{ 0x11, 0x00, 16, 0 },
-	{ 0x11, 0x66, 16, 0 },
-	{ 0x11, 0xf3, 4, 0 },
-	{ 0x11, 0xf2, 8, 0 },
-	{ 0x28, 0x00, 16, ALIGNED },	/* MOVAPS */
-	{ 0x28, 0x66, 16, ALIGNED },	/* MOVAPD */
-	{ 0x29, 0x00, 16, ALIGNED },
-	{ 0x29, 0x66, 16, ALIGNED },
-	{ 0x2b, 0x00, 16, ALIGNED },	/* MOVNTPS */
-	{ 0x2b, 0x66, 16, ALIGNED },	/* MOVNTPD */
-	{ 0x6e, 0x66, 4, REX_W },	/* MOVD, MOVQ */
-	{ 0x6f, 0x66, 16, ALIGNED },	/* MOVDQA */
-	{ 0x6f, 0xf3, 16, 0 },		/* MOVDQU */
-	{ 0x7e, 0x66, 4, REX_W },
-	{ 0x7e, 0xf3, 8, LOAD },	/* MOVQ */
-	{ 0x7f, 0x66, 16, ALIGNED },
-	{ 0x7f, 0xf3, 16, 0 },
-	{ 0xd6, 0x66, 8, 0 },
-	{ 0xe7, 0x66, 16, ALIGNED },	/* MOVNTDQ */
-	{ 0xf0, 0xf2, 16, 0 },		/* LDDQU */
-	{ 0x2a, 0x66, 16, ALIGNED }, /* MOVNTDQA */
+	{ 0x10, 0x11, 0x00, 16, 0 },		/* MOVUPS */
+	{ 0x10, 0x11, 0x66, 16, 0 },		/* MOVUPD */
+	{ 0x10, 0x11, 0xf3, 4, 0 },		/* MOVSS */
+	{ 0x10, 0x11, 0xf2, 8, 0 },		/* MOVSD */
+	{ 0x28, 0x29, 0x00, 16, ALIGNED },	/* MOVAPS */
+	{ 0x28, 0x29, 0x66, 16, ALIGNED },	/* MOVAPD */
+	{ 0x00, 0x2b, 0x00, 16, ALIGNED },	/* MOVNTPS */
+	{ 0x00, 0x2b, 0x66, 16, ALIGNED },	/* MOVNTPD */
+	{ 0x6e, 0x7e, 0x66, 4, REX_W },		/* MOVD, MOVQ */
+	{ 0x6f, 0x7f, 0x66, 16, ALIGNED },	/* MOVDQA */
+	{ 0x6f, 0x7f, 0xf3, 16, 0 },		/* MOVDQU */
+	{ 0x7e, 0x00, 0xf3, 8, 0 },		/* MOVQ */
+	{ 0x00, 0xd6, 0x66, 8, 0 },		/* MOVQ */
+	{ 0x00, 0xe7, 0x66, 16, ALIGNED },	/* MOVNTDQ */
+	{ 0xf0, 0x00, 0xf2, 16, 0 },		/* LDDQU */
+	{ 0x2a, 0x00, 0x66, 16, ALIGNED },	/* MOVNTDQA */
 };
 /* clang-format on */
 
-#define LOCKABLE                                                         \
-	(BIT_ULL(LV_OP_ADD) | BIT_ULL(LV_OP_OR) | BIT_ULL(LV_OP_ADC) |   \
-	 BIT_ULL(LV_OP_SBB) | BIT_ULL(LV_OP_AND) | BIT_ULL(LV_OP_SUB) |  \
-	 BIT_ULL(LV_OP_XOR) | BIT_ULL(LV_OP_NOT) | BIT_ULL(LV_OP_NEG) |  \
-	 BIT_ULL(LV_OP_INC) | BIT_ULL(LV_OP_DEC) | BIT_ULL(LV_OP_BTS) |  \
-	 BIT_ULL(LV_OP_BTR) | BIT_ULL(LV_OP_BTC) | BIT_ULL(LV_OP_XADD) | \
-	 BIT_ULL(LV_OP_XCHG) | BIT_ULL(LV_OP_CMPXCHG) |                  \
-	 BIT_ULL(LV_OP_CMPXCHG8B))
+#define OP(op) BIT_ULL(LV_OP_##op)
+#define LOCKABLE                                                               \
+	(OP(ADD) | OP(OR) | OP(ADC) | OP(SBB) | OP(AND) | OP(SUB) | OP(XOR) |  \
+	 OP(NOT) | OP(NEG) | OP(INC) | OP(DEC) | OP(BTS) | OP(BTR) | OP(BTC) | \
+	 OP(XADD) | OP(XCHG) | OP(CMPXCHG) | OP(CMPXCHG8B))
 
 struct cursor {
 	const u8 *bytes;
@@ -427,13 +415,14 @@ static void decode_modrm(struct lv_insn *insn, struct cursor *c,
 }
 
 /* Tell the SSE moves of an opcode apart by prefix; most others have none. */
-static u8 decode_sse(struct lv_insn *insn, u8 op)
+static u8 decode_sse(struct lv_insn *insn)
 {
 	u8 prefix = insn->rep ?: insn->opsize ? 0x66 : 0;
 	const struct sse_move *m;
 
 	for (m = sse_moves; m < sse_moves + ARRAY_SIZE(sse_moves); m++) {
-		if (m->opcode != insn->opcode || m->prefix != prefix)
+		if (m->prefix != prefix ||
+		    (m->load != insn->opcode && m->store != insn->opcode))
 			continue;
 		if (!insn->mem)
 			break;
@@ -441,7 +430,8 @@ static u8 decode_sse(struct lv_insn *insn, u8 op)
 		if (m->flags & REX_W && insn->rex & 8)
 			insn->op_bytes = 8;
 		insn->aligned = m->flags & ALIGNED;
-		return m->flags & LOAD ? LV_OP_SSE_LOAD : op;
+		return m->load == insn->opcode ? LV_OP_SSE_LOAD
+					       : LV_OP_SSE_STORE;
 	}
 	return LV_OP_NONE;
 }
@@ -453,7 +443,7 @@ static u8 decode_op(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 	switch (op) {
 	case LV_OP_SSE_LOAD:
 	case LV_OP_SSE_STORE:
-		return decode_sse(insn, op);
+		return decode_sse(insn);
 	case LV_OP_BSF:
 	case LV_OP_BSR:
 		/* TZCNT, LZCNT */
@@ -514,32 +504,18 @@ static void decode_sizes(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 
 static void decode_imm(struct lv_insn *insn, struct cursor *c, u32 desc)
 {
-	unsigned int z = min_t(u8, insn->op_bytes, 4);
+	u8 z = min_t(u8, insn->op_bytes, 4);
+	const u8 bytes[] = {
+		[IMM_8] = 1,
+		[IMM_16] = 2,
+		[IMM_Z] = z,
+		[IMM_V] = insn->op_bytes,
+		[IMM_ENTER] = 3,
+		[IMM_FAR] = z + 2,
+		[IMM_TEST] = insn->op == LV_OP_TEST ? z : 0,
+	};
 
-	switch (desc >> IMM_SHIFT & 0xf) {
-	case IMM_8:
-		insn->imm = take_signed(c, 1);
-		break;
-	case IMM_16:
-		insn->imm = take_signed(c, 2);
-		break;
-	case IMM_Z:
-		insn->imm = take_signed(c, z);
-		break;
-	case IMM_V:
-		insn->imm = take_signed(c, insn->op_bytes);
-		break;
-	case IMM_ENTER:
-		insn->imm = take(c, 3);
-		break;
-	case IMM_FAR:
-		insn->imm = take(c, z + 2);
-		break;
-	case IMM_TEST:
-		if (insn->op == LV_OP_TEST)
-			insn->imm = take_signed(c, z);
-		break;
-	}
+	insn->imm = take_signed(c, bytes[desc >> IMM_SHIFT & 7]);
 }
 
 /* Replace the special encodings by the general ones that lv_emulate() knows. */
@@ -574,13 +550,10 @@ static bool lock_allowed(const struct lv_insn *insn)
 	return insn->mem && insn->enc != LV_ENC_RM && LOCKABLE >> insn->op & 1;
 }
 
-/**
+/*
  * lv_decode - decode one instruction
- * @insn: out
  * @bytes: what is at CS:rIP
  * @n: how many of them are there
- * @mode: code size
- *
  * Return: 0, -ENODATA if the instruction goes on after @n bytes, or -EINVAL if it
  * is undefined (with the length a CPU without the extension would see).
  */

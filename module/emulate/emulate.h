@@ -17,6 +17,8 @@
 
 #include "../pure.h"
 
+#include <linux/kvm.h>
+
 /** enum lv_cpu_mode - code size, valued as the default address size in bytes */
 enum lv_cpu_mode {
 	LV_MODE_16 = 2,
@@ -93,154 +95,75 @@ enum lv_encoding {
 	LV_ENC_RMI, /* reg, r/m, immediate */
 };
 
-/**
- * struct lv_insn - a decoded instruction
- * @length: bytes from the first prefix to the last immediate, 1 to 15
- * @map: opcode table, enum lv_opcode_map
- * @opcode: last opcode byte
- * @op: enum lv_op
- * @enc: enum lv_encoding
- * @op_bytes: operand size; of the destination where they differ
- * @src_bytes: size of the r/m operand of MOVZX and MOVSX
- * @addr_bytes: address size
- * @rep: last of the F2 and F3 prefixes, or 0
- * @rex: REX prefix, or 0
- * @opsize: a 66 prefix is there
- * @lock: a LOCK prefix is there
- * @vex: encoded with VEX or EVEX
- * @aligned: the memory operand must be aligned to its size
- * @has_modrm: there is a ModRM byte
- * @mod: ModRM.mod
- * @reg: ModRM.reg with REX.R
- * @rm: ModRM.rm with REX.B; a register number if !@mem
- * @mem: there is a memory operand, the next five fields give its address
- * @seg: segment, default or overridden; valid for string instructions too
- * @base: base register, LV_REG_RIP or LV_REG_NONE
- * @index: index register or LV_REG_NONE
- * @scale: log2 of the index's factor
- * @disp: displacement or absolute offset
- * @imm: immediate, sign-extended
- */
+/* struct lv_insn - a decoded instruction */
 struct lv_insn {
-	u8 length;
-	u8 map;
-	u8 opcode;
-	u8 op;
-	u8 enc;
-	u8 op_bytes;
-	u8 src_bytes;
-	u8 addr_bytes;
-	u8 rep;
-	u8 rex;
-	bool opsize;
-	bool lock;
-	bool vex;
-	bool aligned;
-	bool has_modrm;
-	u8 mod;
-	u8 reg;
-	u8 rm;
-	bool mem;
-	u8 seg;
-	u8 base;
-	u8 index;
-	u8 scale;
-	s64 disp;
-	u64 imm;
+	u8 length; /* with prefixes and immediates, 1 to 15 bytes */
+	u8 map; /* opcode table, enum lv_opcode_map */
+	u8 opcode; /* its last byte */
+	u8 op; /* enum lv_op */
+	u8 enc; /* enum lv_encoding */
+	u8 op_bytes; /* operand size; of the destination where they differ */
+	u8 src_bytes; /* size of the r/m operand of MOVZX and MOVSX */
+	u8 addr_bytes; /* address size */
+	u8 rep; /* last of the F2 and F3 prefixes, or 0 */
+	u8 rex; /* REX prefix, or 0 */
+	bool opsize; /* a 66 prefix is there */
+	bool lock; /* a LOCK prefix is there */
+	bool vex; /* encoded with VEX or EVEX */
+	bool aligned; /* the memory operand must be aligned to its size */
+	bool has_modrm; /* there is a ModRM byte */
+	u8 mod; /* ModRM.mod */
+	u8 reg; /* ModRM.reg with REX.R */
+	u8 rm; /* ModRM.rm with REX.B; a register number if !@mem */
+	bool mem; /* there is a memory operand, addressed by: */
+	u8 seg; /* default or overridden; of string instructions, too */
+	u8 base; /* base register, LV_REG_RIP or LV_REG_NONE */
+	u8 index; /* index register or LV_REG_NONE */
+	u8 scale; /* log2 of the index's factor */
+	s64 disp; /* displacement or absolute offset */
+	u64 imm; /* immediate, sign-extended */
 };
 
-/**
- * struct lv_emul_seg - segment register as the CPU caches it
- * @base: base address
- * @limit: limit in bytes
- * @selector: selector
- * @type: descriptor type, four bits
- * @s: code or data, not system
- * @present: usable: present and not null
- * @db: default size: 32-bit stack, or upper bound of an expand-down segment
- */
-struct lv_emul_seg {
-	u64 base;
-	u32 limit;
-	u16 selector;
-	u8 type;
-	bool s;
-	bool present;
-	bool db;
-};
-
-/**
- * struct lv_emul_fault - exception that an instruction raised
- * @cr2: faulting linear address, for #PF
- * @error: error code
- * @vector: exception vector
- * @has_error: @error is to be pushed
- */
+/* struct lv_emul_fault - exception that an instruction raised */
 struct lv_emul_fault {
-	u64 cr2;
+	u64 cr2; /* faulting linear address, for #PF */
 	u32 error;
 	u8 vector;
-	bool has_error;
+	bool has_error; /* @error is to be pushed */
 };
 
-/**
- * struct lv_emul - an instruction being emulated
- * @owner: for the callbacks
- * @insn: the instruction, from lv_decode()
- * @regs: general registers, in and out
- * @rip: address of the instruction in, of the next one out
- * @rflags: in and out
- * @seg: segment registers, in
- * @mode: code size, in
- * @protected_mode: CR0.PE, in
- * @va_bits: width of linear addresses in 64-bit mode (48 or 57), in
- * @write_intent: a read is the first half of a read-modify-write: an
- *	lv_emul_read() that would fault on a write has to do so now
- * @fault: out, with LV_EMUL_FAULT
- */
+/* struct lv_emul - an instruction being emulated */
 struct lv_emul {
-	void *owner;
-	struct lv_insn insn;
-	u64 regs[LV_NR_GPRS];
-	u64 rip;
-	u64 rflags;
-	struct lv_emul_seg seg[LV_NR_SEGS];
-	enum lv_cpu_mode mode;
-	bool protected_mode;
-	u8 va_bits;
+	void *owner; /* for the callbacks */
+	struct lv_insn insn; /* the instruction, from lv_decode() */
+	u64 regs[LV_NR_GPRS]; /* general registers, in and out */
+	u64 rip; /* address of the instruction in, of the next one out */
+	u64 rflags; /* in and out */
+	struct kvm_segment seg[LV_NR_SEGS]; /* in; unusable: not present */
+	enum lv_cpu_mode mode; /* code size, in */
+	bool protected_mode; /* CR0.PE, in */
+	u8 va_bits; /* width of linear addresses in 64-bit mode, in */
+	/* lv_emul_read() faults if a write would: that comes next */
 	bool write_intent;
-	struct lv_emul_fault fault;
+	struct lv_emul_fault fault; /* out, with LV_EMUL_FAULT */
 };
 
-/**
- * enum lv_emul_result - outcome of an emulation or of a callback
- * @LV_EMUL_DONE: completed, registers and RIP are updated
- * @LV_EMUL_AGAIN: nothing happened; start over when the data is there, or at
- *	once if a locked access lost a race
- * @LV_EMUL_REP: one iteration completed, RIP still at the instruction
- * @LV_EMUL_FAULT: lv_emul.fault is to be injected, nothing happened
- * @LV_EMUL_UNHANDLED: not an instruction or access that can be emulated
- */
+/* enum lv_emul_result - outcome of an emulation or of a callback */
 enum lv_emul_result {
-	LV_EMUL_DONE,
+	LV_EMUL_DONE, /* completed, registers and RIP are updated */
+	/* nothing happened: start over when the data is there, or lost a race */
 	LV_EMUL_AGAIN,
-	LV_EMUL_REP,
-	LV_EMUL_FAULT,
-	LV_EMUL_UNHANDLED,
+	LV_EMUL_REP, /* one iteration completed, RIP still at the instruction */
+	LV_EMUL_FAULT, /* lv_emul.fault is to be injected, nothing happened */
+	LV_EMUL_UNHANDLED, /* cannot be emulated */
 };
 
-/**
- * struct lv_string_io - what an INS or OUTS is about to transfer
- * @linear: address of the first element
- * @count: elements to transfer, all in one page; 0 if REP's count is 0
- * @bytes: size of an element
- * @in: INS, from port to memory
- */
+/* struct lv_string_io - what an INS or OUTS is about to transfer */
 struct lv_string_io {
-	gva_t linear;
-	u32 count;
-	u8 bytes;
-	bool in;
+	gva_t linear; /* address of the first element */
+	u32 count; /* elements, all in one page; 0 if REP's count is 0 */
+	u8 bytes; /* size of an element */
+	bool in; /* INS, from port to memory */
 };
 
 int lv_decode(struct lv_insn *insn, const u8 *bytes, unsigned int n,

@@ -11,11 +11,7 @@ enum access {
 	ACCESS_MODIFY = ACCESS_READ | ACCESS_WRITE,
 };
 
-/**
- * lv_emul_raise - end an instruction with an exception
- * @e: the instruction
- * @vector: #UD, #SS or #GP; the error code is always 0
- */
+/** lv_emul_raise - end an instruction with #UD, #SS(0) or #GP(0) */
 enum lv_emul_result lv_emul_raise(struct lv_emul *e, u8 vector)
 {
 	e->fault = (struct lv_emul_fault){
@@ -41,7 +37,7 @@ static bool canonical(const struct lv_emul *e, u64 linear)
 }
 
 static bool segment_allows(const struct lv_emul *e,
-			   const struct lv_emul_seg *seg, u64 first, u64 last,
+			   const struct kvm_segment *seg, u64 first, u64 last,
 			   bool write)
 {
 	bool code = seg->type & 8;
@@ -58,22 +54,17 @@ static bool segment_allows(const struct lv_emul *e,
 	return last <= seg->limit;
 }
 
-/**
+/*
  * lv_emul_linear - apply segmentation to an access
- * @e: the instruction
- * @nr: segment register
  * @offset: first byte, truncated to the address size
- * @bytes: size of the access
  * @write: it is (also) a write
- * @linear: out
- *
  * Return: LV_EMUL_DONE, or LV_EMUL_FAULT with #GP(0) or #SS(0).
  */
 enum lv_emul_result lv_emul_linear(struct lv_emul *e, u8 nr, u64 offset,
 				   unsigned int bytes, bool write,
 				   gva_t *linear)
 {
-	const struct lv_emul_seg *seg = &e->seg[nr];
+	const struct kvm_segment *seg = &e->seg[nr];
 	u64 last = offset + bytes - 1;
 
 	if (e->mode != LV_MODE_64) {
@@ -164,35 +155,14 @@ static enum lv_emul_result store(struct lv_emul *e, gva_t linear,
 
 static bool condition(u8 cc, u64 flags)
 {
+	static const u16 any_of[] = { FLAG_OF, FLAG_CF,
+				      FLAG_ZF, FLAG_CF | FLAG_ZF,
+				      FLAG_SF, FLAG_PF,
+				      0,       FLAG_ZF };
 	bool less = !(flags & FLAG_SF) != !(flags & FLAG_OF);
-	bool holds = false;
+	unsigned int kind = cc >> 1 & 7;
+	bool holds = flags & any_of[kind] || (kind >= 6 && less);
 
-	switch (cc >> 1 & 7) {
-	case 0:
-		holds = flags & FLAG_OF;
-		break;
-	case 1:
-		holds = flags & FLAG_CF;
-		break;
-	case 2:
-		holds = flags & FLAG_ZF;
-		break;
-	case 3:
-		holds = flags & (FLAG_CF | FLAG_ZF);
-		break;
-	case 4:
-		holds = flags & FLAG_SF;
-		break;
-	case 5:
-		holds = flags & FLAG_PF;
-		break;
-	case 6:
-		holds = less;
-		break;
-	case 7:
-		holds = less || flags & FLAG_ZF;
-		break;
-	}
 	return holds != (cc & 1);
 }
 
@@ -259,41 +229,29 @@ static void compute(const struct lv_emul *e, struct lv_alu *alu)
 	}
 }
 
+#define OP(op) BIT_ULL(LV_OP_##op)
+#define COMPARES (OP(CMP) | OP(TEST) | OP(BT))
+#define STORES (OP(MOV) | OP(MOVNTI) | OP(MOVBE) | OP(SETCC))
+
 static enum access rm_access(const struct lv_insn *insn)
 {
-	if (insn->enc == LV_ENC_RM || insn->enc == LV_ENC_RMI)
+	u64 op = BIT_ULL(insn->op);
+
+	if (insn->enc == LV_ENC_RM || insn->enc == LV_ENC_RMI || op & COMPARES)
 		return ACCESS_READ;
-	switch (insn->op) {
-	case LV_OP_CMP:
-	case LV_OP_TEST:
-	case LV_OP_BT:
-		return ACCESS_READ;
-	case LV_OP_MOV:
-	case LV_OP_MOVNTI:
-	case LV_OP_MOVBE:
-	case LV_OP_SETCC:
-		return ACCESS_WRITE;
-	default:
-		return ACCESS_MODIFY;
-	}
+	return op & STORES ? ACCESS_WRITE : ACCESS_MODIFY;
 }
 
 /* Is the register that is the first operand written? */
 static bool writes_reg(const struct lv_insn *insn, u64 flags)
 {
-	switch (insn->op) {
-	case LV_OP_CMP:
-	case LV_OP_TEST:
-	case LV_OP_BT:
-		return false;
-	case LV_OP_CMPXCHG:
+	u64 op = BIT_ULL(insn->op);
+
+	if (op & OP(CMPXCHG))
 		return flags & FLAG_ZF;
-	case LV_OP_BSF:
-	case LV_OP_BSR:
+	if (op & (OP(BSF) | OP(BSR)))
 		return !(flags & FLAG_ZF);
-	default:
-		return true;
-	}
+	return !(op & COMPARES);
 }
 
 /* A bit offset in a register reaches beyond the operand that is encoded. */
@@ -508,12 +466,7 @@ static enum lv_emul_result branch_rm(struct lv_emul *e)
 	return LV_EMUL_DONE;
 }
 
-/**
- * lv_emulate - execute a decoded instruction
- * @e: the instruction and the state it works on
- *
- * Return: see enum lv_emul_result.
- */
+/** lv_emulate - execute a decoded instruction */
 enum lv_emul_result lv_emulate(struct lv_emul *e)
 {
 	e->write_intent = false;

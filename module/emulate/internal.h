@@ -22,18 +22,12 @@
 #define VECTOR_SS 12
 #define VECTOR_GP 13
 
-/**
- * struct lv_alu - operands of an operation
- * @dst: first operand and result
- * @src: second operand; result of XADD and XCHG
- * @flags: RFLAGS before and after
- * @bytes: operand size; higher bits of @dst and @src are garbage
- */
+/* struct lv_alu - operands of an operation */
 struct lv_alu {
-	u64 dst;
-	u64 src;
-	u64 flags;
-	unsigned int bytes;
+	u64 dst; /* first operand and result */
+	u64 src; /* second operand; result of XADD and XCHG */
+	u64 flags; /* RFLAGS before and after */
+	unsigned int bytes; /* operand size; higher bits are garbage */
 };
 
 static inline u64 size_mask(unsigned int bytes)

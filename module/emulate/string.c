@@ -45,11 +45,9 @@ static bool compares(u8 op)
 	return op == LV_OP_CMPS || op == LV_OP_SCAS;
 }
 
-/**
+/*
  * lv_emul_string_done - account for executed elements
- * @e: the instruction
  * @elements: how many; for port I/O at most what lv_emul_string_io() offered
- *
  * Return: LV_EMUL_DONE when the instruction is complete, else LV_EMUL_REP.
  */
 enum lv_emul_result lv_emul_string_done(struct lv_emul *e, u32 elements)
@@ -106,15 +104,11 @@ enum lv_emul_result lv_emul_string(struct lv_emul *e)
 	return lv_emul_string_done(e, 1);
 }
 
-/**
- * lv_emul_string_io - find out what an INS or OUTS transfers
- * @e: the instruction
- * @io: out
- *
+/*
+ * lv_emul_string_io - find out what an INS or OUTS transfers.
  * Offers as many elements at once as lie in one page, but only one if they go
  * backwards or are single-stepped. The caller moves some
  * or all of them, then calls lv_emul_string_done().
- *
  * Return: LV_EMUL_DONE, or LV_EMUL_FAULT.
  */
 enum lv_emul_result lv_emul_string_io(struct lv_emul *e,

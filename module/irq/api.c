@@ -2,10 +2,7 @@
 /*
  * The KVM ioctls of the interrupt controllers.
  */
-#include <linux/slab.h>
-#include <linux/uaccess.h>
-
-#include "../labvisor.h"
+#include "../compat.h"
 #include "irqchip.h"
 
 /* The VM's irqchip, or NULL. */
@@ -29,47 +26,69 @@ static struct lv_irqchip *chip_with_pit(struct lv_vm *vm)
 	return chip && smp_load_acquire(&chip->has_pit) ? chip : NULL;
 }
 
-/* ---- creation ---- */
-
 static int create(struct lv_vm *vm, enum lv_irqchip_mode mode)
 {
+	bool in_kernel = mode == LV_IRQCHIP_KERNEL;
+	u32 gsis = in_kernel ? LV_DEFAULT_GSIS : 0;
 	struct lv_irqchip *chip;
+	struct lv_routing *table;
 
-	chip = lv_irqchip_create(vm, mode == LV_IRQCHIP_KERNEL);
-	if (!chip)
+	chip = kzalloc(sizeof(*chip), GFP_KERNEL_ACCOUNT);
+	table = kvzalloc(struct_size(table, route, gsis), GFP_KERNEL_ACCOUNT);
+	if (!chip || !table) {
+		kvfree(table);
+		kfree(chip);
 		return -ENOMEM;
+	}
+	table->nr = gsis;
+	if (in_kernel)
+		lv_routing_default(table);
+	RCU_INIT_POINTER(chip->routing, table);
+
+	chip->vm = vm;
+	chip->in_kernel = in_kernel;
+	raw_spin_lock_init(&chip->lock);
+	lv_ioapic_init(&chip->ioapic, &chip->bus);
+	lv_pic_init(&chip->pic);
+	lv_hrtimer_setup(&chip->pit_timer, lv_pit_timer_fn, CLOCK_MONOTONIC,
+			 HRTIMER_MODE_ABS_PINNED_HARD);
+	lv_irqfd_init(chip);
 	WRITE_ONCE(vm->irqchip_mode, mode);
 	smp_store_release(&vm->irqchip, chip);
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_create_irqchip)
+/** lv_irqchip_free - of a VM that nobody runs any more; before its vCPUs */
+void lv_irqchip_free(struct lv_vm *vm)
 {
-	int ret;
+	struct lv_irqchip *chip = vm->irqchip;
 
-	mutex_lock(&vm->lock);
-	if (vm->irqchip)
-		ret = -EEXIST;
-	else if (vm->nr_vcpus)
-		ret = -EINVAL;
-	else
-		ret = create(vm, LV_IRQCHIP_KERNEL);
-	mutex_unlock(&vm->lock);
-	return ret;
+	if (!chip)
+		return;
+	lv_irqfd_shutdown(chip);
+	hrtimer_cancel(&chip->pit_timer);
+	kvfree(rcu_dereference_protected(chip->routing, true));
+	kfree(chip);
+	vm->irqchip = NULL;
 }
 
-/**
+LV_IOCTL(create_irqchip)
+{
+	if (vm->irqchip)
+		return -EEXIST;
+	if (vm->nr_vcpus)
+		return -EINVAL;
+	return create(vm, LV_IRQCHIP_KERNEL);
+}
+
+/*
  * lv_split_irqchip - KVM_CAP_SPLIT_IRQCHIP: local APICs in the kernel, PIC
- * and I/O APIC in user space
- * @vm: the VM, locked
- * @pins: pins of the I/O APIC
- *
+ * and I/O APIC in user space; vm->lock is held
  * Every vector that was sent as level triggered is reported on its EOI, so
  * the routes need not be searched for the first @pins GSIs.
- *
  * Return: 0, -EINVAL, -EEXIST or -ENOMEM.
  */
-int lv_split_irqchip(struct lv_vm *vm, u32 pins)
+int lv_split_irqchip(struct lv_vm *vm, u64 pins)
 {
 	if (pins > KVM_IOAPIC_NUM_PINS)
 		return -EINVAL;
@@ -78,9 +97,7 @@ int lv_split_irqchip(struct lv_vm *vm, u32 pins)
 	return create(vm, LV_IRQCHIP_SPLIT);
 }
 
-/* ---- PIC and I/O APIC state ---- */
-
-LV_VM_IOCTL(ioctl_get_irqchip)
+LV_IOCTL(get_irqchip)
 {
 	struct lv_irqchip *chip = full_chip(vm);
 	struct kvm_irqchip *state = data;
@@ -102,13 +119,16 @@ LV_VM_IOCTL(ioctl_get_irqchip)
 	return 0;
 }
 
-static int set_irqchip(struct lv_irqchip *chip, const struct kvm_irqchip *state)
+LV_IOCTL(set_irqchip)
 {
+	struct lv_irqchip *chip = full_chip(vm);
+	const struct kvm_irqchip *state = data;
 	unsigned long flags;
 
+	if (!chip)
+		return -ENXIO;
 	if (state->chip_id >= KVM_NR_IRQCHIPS)
 		return -EINVAL;
-
 	raw_spin_lock_irqsave(&chip->lock, flags);
 	if (state->chip_id == KVM_IRQCHIP_IOAPIC)
 		lv_ioapic_set_state(&chip->ioapic, &state->chip.ioapic);
@@ -118,26 +138,7 @@ static int set_irqchip(struct lv_irqchip *chip, const struct kvm_irqchip *state)
 	return 0;
 }
 
-/* The command's number says that it reads, so @data is not filled in. */
-LV_VM_IOCTL(ioctl_set_irqchip)
-{
-	struct lv_irqchip *chip = full_chip(vm);
-	struct kvm_irqchip *state;
-	int ret;
-
-	if (!chip)
-		return -ENXIO;
-	state = memdup_user((void __user *)arg, sizeof(*state));
-	if (IS_ERR(state))
-		return PTR_ERR(state);
-	ret = set_irqchip(chip, state);
-	kfree(state);
-	return ret;
-}
-
-/* ---- lines and messages ---- */
-
-LV_VM_IOCTL(ioctl_irq_line_status)
+LV_IOCTL(irq_line)
 {
 	struct lv_irqchip *chip = any_chip(vm);
 	struct kvm_irq_level *line = data;
@@ -149,12 +150,7 @@ LV_VM_IOCTL(ioctl_irq_line_status)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_irq_line)
-{
-	return lv_ioctl_irq_line_status(vm, data, arg);
-}
-
-LV_VM_IOCTL(ioctl_signal_msi)
+LV_IOCTL(signal_msi)
 {
 	struct lv_irqchip *chip = any_chip(vm);
 	const struct kvm_msi *msi = data;
@@ -166,7 +162,26 @@ LV_VM_IOCTL(ioctl_signal_msi)
 	return lv_apic_bus_send(&chip->bus, &msg, NULL);
 }
 
-/* ---- routing ---- */
+/*
+ * Have the I/O APIC report EOIs of the PIT's pin: it is edge triggered, but
+ * ticks that merged are paid on its EOI.
+ */
+static void update_watch(struct lv_irqchip *chip)
+{
+	const struct lv_route *route;
+	unsigned long flags;
+	u32 pins = 0;
+
+	raw_spin_lock_irqsave(&chip->lock, flags);
+	rcu_read_lock();
+	route = lv_irqchip_route(chip, LV_PIT_GSI);
+	if (chip->has_pit && chip->pit.reinject && route &&
+	    route->pin[KVM_IRQCHIP_IOAPIC] != LV_NO_PIN)
+		pins = BIT(route->pin[KVM_IRQCHIP_IOAPIC]);
+	rcu_read_unlock();
+	lv_ioapic_watch(&chip->ioapic, pins);
+	raw_spin_unlock_irqrestore(&chip->lock, flags);
+}
 
 static struct lv_routing *
 build_routing(const struct kvm_irq_routing_entry *entries, u32 nr)
@@ -195,7 +210,7 @@ static bool has_chip_entry(const struct kvm_irq_routing_entry *entries, u32 nr)
 	return false;
 }
 
-LV_VM_IOCTL(ioctl_set_gsi_routing)
+LV_IOCTL(set_gsi_routing)
 {
 	struct kvm_irq_routing __user *user = (void __user *)arg;
 	struct lv_irqchip *chip = any_chip(vm);
@@ -220,35 +235,33 @@ LV_VM_IOCTL(ioctl_set_gsi_routing)
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 
-	mutex_lock(&vm->lock);
-	lv_irqchip_set_routing(chip, table);
-	mutex_unlock(&vm->lock);
+	table = rcu_replace_pointer(chip->routing, table,
+				    lockdep_is_held(&vm->lock));
+	update_watch(chip);
+	synchronize_rcu_expedited();
+	kvfree(table);
 	return 0;
 }
 
-/* ---- PIT ---- */
-
-LV_VM_IOCTL(ioctl_create_pit2)
+LV_IOCTL(create_pit2)
 {
 	const struct kvm_pit_config *config = data;
-	struct lv_irqchip *chip;
-	int ret = 0;
+	struct lv_irqchip *chip = full_chip(vm);
 
 	if (config->flags & ~KVM_PIT_SPEAKER_DUMMY)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
-	chip = full_chip(vm);
 	if (!chip)
-		ret = -ENOENT;
-	else if (chip->has_pit)
-		ret = -EEXIST;
-	else
-		lv_irqchip_create_pit(chip, config->flags);
-	mutex_unlock(&vm->lock);
-	return ret;
+		return -ENOENT;
+	if (chip->has_pit)
+		return -EEXIST;
+	lv_pit_init(&chip->pit);
+	chip->has_speaker = config->flags;
+	smp_store_release(&chip->has_pit, true);
+	update_watch(chip);
+	return 0;
 }
 
-LV_VM_IOCTL(ioctl_get_pit2)
+LV_IOCTL(get_pit2)
 {
 	struct lv_irqchip *chip = chip_with_pit(vm);
 	unsigned long flags;
@@ -261,7 +274,7 @@ LV_VM_IOCTL(ioctl_get_pit2)
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_set_pit2)
+LV_IOCTL(set_pit2)
 {
 	struct lv_irqchip *chip = chip_with_pit(vm);
 	unsigned long flags;
@@ -275,7 +288,7 @@ LV_VM_IOCTL(ioctl_set_pit2)
 	return ret;
 }
 
-LV_VM_IOCTL(ioctl_reinject_control)
+LV_IOCTL(reinject_control)
 {
 	struct lv_irqchip *chip = chip_with_pit(vm);
 	struct kvm_reinject_control control;
@@ -286,18 +299,14 @@ LV_VM_IOCTL(ioctl_reinject_control)
 	if (!chip)
 		return -ENXIO;
 
-	mutex_lock(&vm->lock);
 	raw_spin_lock_irqsave(&chip->lock, flags);
 	chip->pit.reinject = control.pit_reinject;
 	raw_spin_unlock_irqrestore(&chip->lock, flags);
-	lv_irqchip_update_watch(chip);
-	mutex_unlock(&vm->lock);
+	update_watch(chip);
 	return 0;
 }
 
-/* ---- local APIC state ---- */
-
-LV_VCPU_IOCTL(ioctl_get_lapic)
+LV_IOCTL(get_lapic)
 {
 	if (!v->apic)
 		return -EINVAL;
@@ -305,7 +314,7 @@ LV_VCPU_IOCTL(ioctl_get_lapic)
 	return 0;
 }
 
-LV_VCPU_IOCTL(ioctl_set_lapic)
+LV_IOCTL(set_lapic)
 {
 	int ret;
 

@@ -9,13 +9,7 @@
 #define X2APIC_CLUSTER_SIZE 16
 #define DFR_FLAT 0xf
 
-/**
- * lv_apic_bus_add - plug a local APIC in at its ID
- * @bus: the VM's APIC bus
- * @apic: local APIC
- *
- * Callers serialise; senders may run at the same time.
- */
+/** lv_apic_bus_add - plug one in; callers serialise, senders may run */
 void lv_apic_bus_add(struct lv_apic_bus *bus, struct lv_lapic *apic)
 {
 	smp_store_release(&bus->apic[apic->id], apic);
@@ -128,12 +122,9 @@ static int send_lowest(struct targets all)
 	return LV_LINE_IGNORED;
 }
 
-/**
+/*
  * lv_apic_bus_send - deliver a message
- * @bus: the VM's APIC bus
- * @msg: message
  * @from: the sender if it is a local APIC, else NULL
- *
  * Return: negative if no APIC took it, 0 if it merged with one that was
  * pending already, else the number of APICs that got it.
  */

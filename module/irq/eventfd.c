@@ -4,44 +4,30 @@
  * signal comes. With a resample eventfd the GSI is a level: it stays high
  * until the guest ends the interrupt, then the device is asked again.
  *
- * KVM_IOEVENTFD: a guest write signals an eventfd; the table is in iobus.c.
- *
  * Order of locks: an eventfd's own, then chip->lock.
  */
 #include <linux/eventfd.h>
 #include <linux/file.h>
 #include <linux/poll.h>
 #include <linux/rculist.h>
-#include <linux/slab.h>
 
-#include "../labvisor.h"
 #include "../compat.h"
 #include "irqchip.h"
 
 #define MAX_IRQFDS LV_MAX_GSIS
 
-/**
- * struct irqfd - one eventfd that injects
- * @chip: where (once)
- * @gsi: what (once)
- * @eventfd: signalled by the device (once)
- * @resample: signalled when the guest ends the interrupt, or NULL (once)
- * @node: in chip->irqfds
- * @dead: in a list of those to free (irqfd_lock)
- * @wait: called when @eventfd is signalled
- * @poll: how @wait came to the eventfd's wait queue
- * @closed: @eventfd was closed for good (atomic)
- */
+/* struct irqfd - one eventfd that injects */
 struct irqfd {
-	struct lv_irqchip *chip;
-	u32 gsi;
-	struct eventfd_ctx *eventfd;
+	struct lv_irqchip *chip; /* where (once) */
+	u32 gsi; /* what (once) */
+	struct eventfd_ctx *eventfd; /* signalled by the device (once) */
+	/* signalled when the guest ends the interrupt, or NULL (once) */
 	struct eventfd_ctx *resample;
-	struct list_head node;
-	struct list_head dead;
-	wait_queue_entry_t wait;
-	poll_table poll;
-	bool closed;
+	struct list_head node; /* in chip->irqfds */
+	struct list_head dead; /* in a list of those to free (irqfd_lock) */
+	wait_queue_entry_t wait; /* called when @eventfd is signalled */
+	poll_table poll; /* how @wait came to the eventfd's wait queue */
+	bool closed; /* @eventfd was closed for good (atomic) */
 };
 
 static void inject(const struct irqfd *irqfd)
@@ -81,18 +67,17 @@ static void enqueue(struct file *file, wait_queue_head_t *queue,
 	add_wait_queue(queue, &irqfd->wait);
 }
 
-/* ---- resampling: both under RCU ---- */
-
 /* Lower the lines that ended; chip->lock is held. */
 void lv_irqfd_lower(struct lv_irqchip *chip, const struct lv_ended *ended)
 {
+	const struct lv_route *route;
 	struct irqfd *irqfd;
 
-	list_for_each_entry_rcu(irqfd, &chip->irqfds, node)
-		if (irqfd->resample &&
-		    lv_irqchip_is_ended(chip, irqfd->gsi, ended))
-			lv_irqchip_drive(chip, irqfd->gsi, LV_LINE_RESAMPLE,
-					 false);
+	list_for_each_entry_rcu(irqfd, &chip->irqfds, node) {
+		route = lv_irqchip_route(chip, irqfd->gsi);
+		if (irqfd->resample && lv_route_ended(route, ended))
+			lv_irqchip_drive(chip, route, LV_LINE_RESAMPLE, false);
+	}
 }
 
 /* Ask the devices of the lines that ended; chip->lock is not held. */
@@ -102,11 +87,9 @@ void lv_irqfd_resample(struct lv_irqchip *chip, const struct lv_ended *ended)
 
 	list_for_each_entry_rcu(irqfd, &chip->irqfds, node)
 		if (irqfd->resample &&
-		    lv_irqchip_is_ended(chip, irqfd->gsi, ended))
+		    lv_route_ended(lv_irqchip_route(chip, irqfd->gsi), ended))
 			lv_eventfd_signal(irqfd->resample);
 }
-
-/* ---- life cycle ---- */
 
 /* Does another irqfd hold this one's line, too? irqfd_lock is held. */
 static bool shares_line(const struct irqfd *irqfd)
@@ -142,42 +125,33 @@ static void free_irqfd(struct irqfd *irqfd)
 	kfree(irqfd);
 }
 
-static void free_dead(struct list_head *dead)
-{
-	struct irqfd *irqfd, *next;
-
-	if (list_empty(dead))
-		return;
-	synchronize_rcu_expedited();
-	list_for_each_entry_safe(irqfd, next, dead, dead)
-		free_irqfd(irqfd);
-}
-
-/* Remove all that were closed, or that inject @gsi on a signal of @eventfd. */
-static void remove(struct lv_irqchip *chip, struct eventfd_ctx *eventfd,
-		   u32 gsi)
+/* Remove those closed, those that inject @gsi for @eventfd, or all. */
+static void remove(struct lv_irqchip *chip, bool all,
+		   struct eventfd_ctx *eventfd, u32 gsi)
 {
 	struct irqfd *irqfd, *next;
 	LIST_HEAD(dead);
 
 	mutex_lock(&chip->irqfd_lock);
 	list_for_each_entry_safe(irqfd, next, &chip->irqfds, node)
-		if (READ_ONCE(irqfd->closed) ||
+		if (all || READ_ONCE(irqfd->closed) ||
 		    (irqfd->eventfd == eventfd && irqfd->gsi == gsi))
 			unlink(irqfd, &dead);
 	mutex_unlock(&chip->irqfd_lock);
-	free_dead(&dead);
+	if (list_empty(&dead))
+		return;
+	synchronize_rcu_expedited();
+	list_for_each_entry_safe(irqfd, next, &dead, dead)
+		free_irqfd(irqfd);
 }
 
 static void reap(struct work_struct *work)
 {
-	remove(container_of(work, struct lv_irqchip, irqfd_reap), NULL, 0);
+	remove(container_of(work, struct lv_irqchip, irqfd_reap), false, NULL,
+	       0);
 }
 
-/**
- * lv_irqfd_init - for a new irqchip
- * @chip: the irqchip
- */
+/** lv_irqfd_init - for a new irqchip */
 void lv_irqfd_init(struct lv_irqchip *chip)
 {
 	mutex_init(&chip->irqfd_lock);
@@ -185,20 +159,10 @@ void lv_irqfd_init(struct lv_irqchip *chip)
 	INIT_WORK(&chip->irqfd_reap, reap);
 }
 
-/**
- * lv_irqfd_shutdown - no eventfd injects any more
- * @chip: an irqchip that nobody else uses
- */
+/** lv_irqfd_shutdown - no eventfd injects any more; only we use the chip */
 void lv_irqfd_shutdown(struct lv_irqchip *chip)
 {
-	struct irqfd *irqfd, *next;
-	LIST_HEAD(dead);
-
-	mutex_lock(&chip->irqfd_lock);
-	list_for_each_entry_safe(irqfd, next, &chip->irqfds, node)
-		unlink(irqfd, &dead);
-	mutex_unlock(&chip->irqfd_lock);
-	free_dead(&dead);
+	remove(chip, true, NULL, 0);
 	cancel_work_sync(&chip->irqfd_reap);
 }
 
@@ -212,12 +176,12 @@ static bool is_taken(struct lv_irqchip *chip, struct eventfd_ctx *eventfd)
 	return false;
 }
 
-/* Join the wait queue with irqfd_lock held: nobody may remove it yet. */
+/* Join the wait queue under irqfd_lock: nobody may remove it yet. */
 static int publish(struct irqfd *irqfd, struct file *file)
 {
 	struct lv_irqchip *chip = irqfd->chip;
 
-	lockdep_assert_held(&chip->irqfd_lock);
+	guard(mutex)(&chip->irqfd_lock);
 	if (is_taken(chip, irqfd->eventfd))
 		return -EBUSY;
 	if (chip->nr_irqfds >= MAX_IRQFDS)
@@ -250,11 +214,8 @@ static int assign(struct lv_irqchip *chip, const struct kvm_irqfd *args,
 	ret = PTR_ERR_OR_ZERO(irqfd->eventfd);
 	if (!ret)
 		ret = PTR_ERR_OR_ZERO(irqfd->resample);
-	if (!ret) {
-		mutex_lock(&chip->irqfd_lock);
+	if (!ret)
 		ret = publish(irqfd, file);
-		mutex_unlock(&chip->irqfd_lock);
-	}
 	if (ret)
 		free_irqfd(irqfd);
 	return ret;
@@ -266,23 +227,20 @@ static int deassign(struct lv_irqchip *chip, const struct kvm_irqfd *args)
 
 	if (IS_ERR(eventfd))
 		return PTR_ERR(eventfd);
-	remove(chip, eventfd, args->gsi);
+	remove(chip, false, eventfd, args->gsi);
 	eventfd_ctx_put(eventfd);
 	return 0;
 }
 
-LV_VM_IOCTL(ioctl_irqfd)
+LV_IOCTL(irqfd)
 {
+	const u32 flags = KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE;
 	struct lv_irqchip *chip = smp_load_acquire(&vm->irqchip);
 	const struct kvm_irqfd *args = data;
 	struct file *file;
 	int ret;
 
-	if (args->flags &
-		    ~(KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE) ||
-	    args->gsi >= LV_MAX_GSIS)
-		return -EINVAL;
-	if (!chip)
+	if (!chip || args->flags & ~flags || args->gsi >= LV_MAX_GSIS)
 		return -EINVAL;
 	if (args->flags & KVM_IRQFD_FLAG_DEASSIGN)
 		return deassign(chip, args);
@@ -295,44 +253,5 @@ LV_VM_IOCTL(ioctl_irqfd)
 		return -EBADF;
 	ret = assign(chip, args, file);
 	fput(file);
-	return ret;
-}
-
-/* ---- KVM_IOEVENTFD ---- */
-
-static bool ioeventfd_valid(const struct kvm_ioeventfd *args)
-{
-	const u32 flags = KVM_IOEVENTFD_FLAG_DATAMATCH |
-			  KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN;
-
-	if (args->flags & ~flags)
-		return false;
-	if (args->len > 8 || (args->len && !is_power_of_2(args->len)))
-		return false;
-	if (!args->len && args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH)
-		return false;
-	return args->addr + args->len >= args->addr;
-}
-
-LV_VM_IOCTL(ioctl_ioeventfd)
-{
-	const struct kvm_ioeventfd *args = data;
-	struct eventfd_ctx *eventfd;
-	int ret;
-
-	if (!ioeventfd_valid(args))
-		return -EINVAL;
-	eventfd = eventfd_ctx_fdget(args->fd);
-	if (IS_ERR(eventfd))
-		return PTR_ERR(eventfd);
-
-	if (args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN) {
-		ret = lv_iobus_remove_eventfd(vm->iobus, args, eventfd);
-		eventfd_ctx_put(eventfd);
-		return ret;
-	}
-	ret = lv_iobus_add_eventfd(vm->iobus, args, eventfd);
-	if (ret)
-		eventfd_ctx_put(eventfd);
 	return ret;
 }

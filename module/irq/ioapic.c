@@ -67,26 +67,14 @@ static void publish_watched(struct lv_ioapic *io)
 		WRITE_ONCE(io->bus->edge_eoi[i], vectors[i]);
 }
 
-/**
- * lv_ioapic_watch - want the EOI of @pins even if they are edge triggered
- * @io: I/O APIC
- * @pins: bit per pin
- */
+/** lv_ioapic_watch - want the EOI of @pins even if they are edge triggered */
 void lv_ioapic_watch(struct lv_ioapic *io, u32 pins)
 {
 	io->watched = pins;
 	publish_watched(io);
 }
 
-/**
- * lv_ioapic_set_line - @source drives @pin to @level
- * @io: I/O APIC
- * @pin: pin number
- * @source: who drives it
- * @level: to which level
- *
- * Return: as documented at LV_LINE_IGNORED.
- */
+/** lv_ioapic_set_line - drive a pin; returns as said at LV_LINE_IGNORED */
 int lv_ioapic_set_line(struct lv_ioapic *io, unsigned int pin,
 		       enum lv_line_source source, bool level)
 {
@@ -103,14 +91,10 @@ int lv_ioapic_set_line(struct lv_ioapic *io, unsigned int pin,
 	return send(io, pin);
 }
 
-/**
- * lv_ioapic_eoi - a local APIC ended @vector
- * @io: I/O APIC
- * @vector: vector
- *
+/*
+ * lv_ioapic_eoi - a local APIC ended @vector.
  * Level pins may interrupt again, but nothing is sent before the caller has
  * told the devices, who may lower their lines, and calls lv_ioapic_service().
- *
  * Return: the pins it was the end of.
  */
 u32 lv_ioapic_eoi(struct lv_ioapic *io, u8 vector)
@@ -127,11 +111,7 @@ u32 lv_ioapic_eoi(struct lv_ioapic *io, u8 vector)
 	return pins;
 }
 
-/**
- * lv_ioapic_service - send anew for those of @pins that are high and level
- * @io: I/O APIC
- * @pins: bit per pin
- */
+/** lv_ioapic_service - send anew for those of @pins that are high and level */
 void lv_ioapic_service(struct lv_ioapic *io, u32 pins)
 {
 	unsigned int pin;
@@ -168,11 +148,7 @@ static u32 read_redir(const struct lv_ioapic *io, unsigned int index)
 	return io->redir[array_index_nospec(index / 2, PINS)] >> index % 2 * 32;
 }
 
-/**
- * lv_ioapic_read - read 32 bits at @offset of the I/O APIC's page
- * @io: I/O APIC
- * @offset: offset in the page
- */
+/** lv_ioapic_read - read 32 bits at @offset of the I/O APIC's page */
 u32 lv_ioapic_read(struct lv_ioapic *io, u32 offset)
 {
 	if (offset == IOREGSEL)
@@ -193,12 +169,7 @@ u32 lv_ioapic_read(struct lv_ioapic *io, u32 offset)
 	}
 }
 
-/**
- * lv_ioapic_write - write 32 bits at @offset of the I/O APIC's page
- * @io: I/O APIC
- * @offset: offset in the page
- * @val: value to write
- */
+/** lv_ioapic_write - write 32 bits at @offset of the I/O APIC's page */
 void lv_ioapic_write(struct lv_ioapic *io, u32 offset, u32 val)
 {
 	if (offset == IOREGSEL) {
@@ -218,22 +189,8 @@ void lv_ioapic_write(struct lv_ioapic *io, u32 offset, u32 val)
 	}
 }
 
-static u32 level_pins(const struct lv_ioapic *io)
-{
-	unsigned int pin;
-	u32 pins = 0;
-
-	for (pin = 0; pin < PINS; pin++)
-		if (io->redir[pin] & REDIR_LEVEL)
-			pins |= BIT(pin);
-	return pins;
-}
-
-/**
- * lv_ioapic_get_state - KVM_GET_IRQCHIP
- * @io: I/O APIC
- * @state: KVM's state
- *
+/*
+ * lv_ioapic_get_state - KVM_GET_IRQCHIP.
  * An edge was delivered or lost when it came. Leave it out of IRR, lest it be
  * delivered again after KVM_SET_IRQCHIP.
  */
@@ -246,18 +203,14 @@ void lv_ioapic_get_state(const struct lv_ioapic *io,
 	state->base_address = LV_IOAPIC_BASE;
 	state->ioregsel = io->select;
 	state->id = io->id >> 24;
-	state->irr = io->lines & level_pins(io);
-	for (pin = 0; pin < PINS; pin++)
+	for (pin = 0; pin < PINS; pin++) {
 		state->redirtbl[pin].bits = io->redir[pin];
+		if (io->redir[pin] & REDIR_LEVEL)
+			state->irr |= io->lines & BIT(pin);
+	}
 }
 
-/**
- * lv_ioapic_set_state - KVM_SET_IRQCHIP
- * @io: I/O APIC
- * @state: KVM's state
- *
- * Lines that are high belong to user space from now on.
- */
+/** lv_ioapic_set_state - KVM_SET_IRQCHIP; high lines are user space's */
 void lv_ioapic_set_state(struct lv_ioapic *io,
 			 const struct kvm_ioapic_state *state)
 {
@@ -277,11 +230,7 @@ void lv_ioapic_set_state(struct lv_ioapic *io,
 			lv_ioapic_set_line(io, pin, LV_LINE_USER, true);
 }
 
-/**
- * lv_ioapic_init - power up: all pins masked
- * @io: I/O APIC
- * @bus: the VM's APIC bus
- */
+/** lv_ioapic_init - power up: all pins masked */
 void lv_ioapic_init(struct lv_ioapic *io, struct lv_apic_bus *bus)
 {
 	unsigned int pin;

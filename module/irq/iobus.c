@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The in-kernel bus: which guest port and memory accesses need no trip to
- * user space. First the interrupt controllers, then eventfds, then coalesced
- * zones. Lookups take no lock and do not sleep.
+ * user space. First the interrupt controllers, then eventfds (KVM_IOEVENTFD),
+ * then coalesced zones. Lookups take no lock and do not sleep.
  */
-#include <linux/mm.h>
-#include <linux/slab.h>
-
-#include "../labvisor.h"
 #include "../compat.h"
 #include "irqchip.h"
 
@@ -15,22 +11,14 @@
 #define MAX_ZONES 100
 #define RING_SIZE KVM_COALESCED_MMIO_MAX
 
-/**
- * struct bus_entry - an eventfd that a write signals, or a coalesced zone
- * @addr: address of the write, or of the zone
- * @len: length of the write, 0 for any, or size of the zone
- * @datamatch: value written, if @match
- * @space: enum lv_space
- * @match: only writes of @datamatch
- * @eventfd: what to signal
- */
+/* struct bus_entry - an eventfd that a write signals, or a coalesced zone */
 struct bus_entry {
-	u64 addr;
-	u64 len;
-	u64 datamatch;
-	u8 space;
-	bool match;
-	struct eventfd_ctx *eventfd;
+	u64 addr; /* address of the write, or of the zone */
+	u64 len; /* length of the write, 0 for any, or size of the zone */
+	u64 datamatch; /* value written, if @match */
+	u8 space; /* enum lv_space */
+	bool match; /* only writes of @datamatch */
+	struct eventfd_ctx *eventfd; /* what to signal */
 };
 
 /* Immutable once published. */
@@ -40,20 +28,15 @@ struct bus_table {
 	struct bus_entry entry[];
 };
 
-/**
- * struct lv_iobus - the in-kernel bus of a VM
- * @lock: serialises changes of the tables
- * @eventfds: sorted by space and address (lock, read under RCU)
- * @zones: writes into them are queued for user space (lock, read under RCU)
- * @ring_lock: protects our end of @ring
- * @ring: coalesced writes, shared with user space, which owns the other end
- *	and may write anything anywhere in it
- */
+/* struct lv_iobus - the in-kernel bus of a VM */
 struct lv_iobus {
-	struct mutex lock;
+	struct mutex lock; /* serialises changes of the tables */
+	/* sorted by space and address (lock, read under RCU) */
 	struct bus_table __rcu *eventfds;
+	/* writes into them are queued for user space (lock, read under RCU) */
 	struct bus_table __rcu *zones;
-	spinlock_t ring_lock;
+	spinlock_t ring_lock; /* protects our end of @ring */
+	/* shared with user space, which may write anything anywhere in it */
 	struct kvm_coalesced_mmio_ring *ring;
 };
 
@@ -96,59 +79,6 @@ static int change_table(struct lv_iobus *bus, struct bus_table __rcu **table,
 	return 0;
 }
 
-/* ---- interrupt controllers ---- */
-
-/* Ports are bytes: a wider access is one of each byte's port. */
-static bool chip_pio(struct lv_vcpu *v, u16 port, unsigned int len, u8 *data,
-		     bool write)
-{
-	struct lv_irqchip *chip = v->vm->irqchip;
-	unsigned int i;
-
-	if (!chip || !lv_irqchip_pio(chip, port, data, write))
-		return false;
-	for (i = 1; i < len; i++)
-		if (!lv_irqchip_pio(chip, port + i, &data[i], write) && !write)
-			data[i] = 0xff;
-	return true;
-}
-
-/*
- * APIC registers are 32 bits wide, 16 bytes apart. Reads may take a part of
- * one; a write that is not the whole register is dropped.
- */
-static bool chip_mmio(struct lv_vcpu *v, gpa_t gpa, unsigned int len, u8 *data,
-		      bool write)
-{
-	bool whole = !(gpa & 0xf) && len >= sizeof(u32);
-	struct lv_irqchip *chip = v->vm->irqchip;
-	unsigned int byte = gpa & 3;
-	u32 val = 0;
-
-	if (!chip)
-		return false;
-	if (write && whole)
-		memcpy(&val, data, sizeof(val));
-	gpa -= byte;
-	if (!lv_vcpu_apic_mmio(v, gpa, &val, write && whole) &&
-	    !lv_irqchip_mmio(chip, gpa, &val, write && whole))
-		return false;
-	if (!write) {
-		memset(data, 0, len);
-		memcpy(data, (u8 *)&val + byte,
-		       min_t(unsigned int, len, sizeof(val) - byte));
-	}
-	return true;
-}
-
-static bool chip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-			unsigned int len, u8 *data, bool write)
-{
-	if (space == LV_SPACE_PIO)
-		return chip_pio(v, addr, len, data, write);
-	return chip_mmio(v, addr, len, data, write);
-}
-
 /* ---- eventfds ---- */
 
 /* Index of the first entry that is not before @space, @addr. */
@@ -185,8 +115,7 @@ static bool signal_eventfd(struct lv_iobus *bus, u8 space, u64 addr,
 	memcpy(&val, data, min_t(unsigned int, len, sizeof(val)));
 	rcu_read_lock();
 	t = rcu_dereference(bus->eventfds);
-	for_each_at(e, t, space, addr)
-	{
+	for_each_at(e, t, space, addr) {
 		if ((e->len && e->len != len) ||
 		    (e->match && e->datamatch != val))
 			continue;
@@ -196,22 +125,6 @@ static bool signal_eventfd(struct lv_iobus *bus, u8 space, u64 addr,
 	}
 	rcu_read_unlock();
 	return signalled;
-}
-
-static struct bus_entry to_entry(const struct kvm_ioeventfd *args,
-				 struct eventfd_ctx *eventfd)
-{
-	struct bus_entry e = {
-		.addr = args->addr,
-		.len = args->len,
-		.datamatch = args->datamatch,
-		.space = args->flags & KVM_IOEVENTFD_FLAG_PIO ? LV_SPACE_PIO
-							      : LV_SPACE_MMIO,
-		.match = args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH,
-		.eventfd = eventfd,
-	};
-
-	return e;
 }
 
 /* Could one write mean both? */
@@ -227,31 +140,12 @@ static int add_eventfd(struct lv_iobus *bus, const struct bus_entry *new)
 	const struct bus_table *t = locked_table(bus, bus->eventfds);
 	const struct bus_entry *e;
 
-	for_each_at(e, t, new->space,
-		    new->addr) if (collides(e, new)) return -EEXIST;
+	for_each_at(e, t, new->space, new->addr)
+		if (collides(e, new))
+			return -EEXIST;
 	if (t->nr >= MAX_EVENTFDS)
 		return -ENOSPC;
 	return change_table(bus, &bus->eventfds, e - t->entry, new);
-}
-
-/**
- * lv_iobus_add_eventfd - have a guest write signal an eventfd
- * @bus: the VM's bus
- * @args: which write
- * @eventfd: taken over on success
- *
- * Return: 0, -EEXIST, -ENOSPC or -ENOMEM.
- */
-int lv_iobus_add_eventfd(struct lv_iobus *bus, const struct kvm_ioeventfd *args,
-			 struct eventfd_ctx *eventfd)
-{
-	struct bus_entry new = to_entry(args, eventfd);
-	int ret;
-
-	mutex_lock(&bus->lock);
-	ret = add_eventfd(bus, &new);
-	mutex_unlock(&bus->lock);
-	return ret;
 }
 
 static int remove_eventfd(struct lv_iobus *bus, const struct bus_entry *gone)
@@ -260,8 +154,7 @@ static int remove_eventfd(struct lv_iobus *bus, const struct bus_entry *gone)
 	const struct bus_entry *e;
 	int ret;
 
-	for_each_at(e, t, gone->space, gone->addr)
-	{
+	for_each_at(e, t, gone->space, gone->addr) {
 		if (e->eventfd != gone->eventfd || e->len != gone->len ||
 		    e->match != gone->match ||
 		    (e->match && e->datamatch != gone->datamatch))
@@ -274,24 +167,45 @@ static int remove_eventfd(struct lv_iobus *bus, const struct bus_entry *gone)
 	return -ENOENT;
 }
 
-/**
- * lv_iobus_remove_eventfd - undo lv_iobus_add_eventfd()
- * @bus: the VM's bus
- * @args: which write
- * @eventfd: which eventfd
- *
- * Return: 0, -ENOENT or -ENOMEM.
- */
-int lv_iobus_remove_eventfd(struct lv_iobus *bus,
-			    const struct kvm_ioeventfd *args,
-			    struct eventfd_ctx *eventfd)
+static bool ioeventfd_valid(const struct kvm_ioeventfd *args)
 {
-	struct bus_entry gone = to_entry(args, eventfd);
+	const u32 flags = KVM_IOEVENTFD_FLAG_DATAMATCH |
+			  KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN;
+
+	if (args->flags & ~flags)
+		return false;
+	if (args->len > 8 || (args->len && !is_power_of_2(args->len)))
+		return false;
+	if (!args->len && args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH)
+		return false;
+	return args->addr + args->len >= args->addr;
+}
+
+LV_IOCTL(ioeventfd)
+{
+	const struct kvm_ioeventfd *args = data;
+	bool add = !(args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN);
+	struct bus_entry e = {
+		.addr = args->addr,
+		.len = args->len,
+		.datamatch = args->datamatch,
+		.space = args->flags & KVM_IOEVENTFD_FLAG_PIO ? LV_SPACE_PIO
+							      : LV_SPACE_MMIO,
+		.match = args->flags & KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
 	int ret;
 
-	mutex_lock(&bus->lock);
-	ret = remove_eventfd(bus, &gone);
-	mutex_unlock(&bus->lock);
+	if (!ioeventfd_valid(args))
+		return -EINVAL;
+	e.eventfd = eventfd_ctx_fdget(args->fd);
+	if (IS_ERR(e.eventfd))
+		return PTR_ERR(e.eventfd);
+	scoped_guard(mutex, &vm->iobus->lock)
+		ret = add ? add_eventfd(vm->iobus, &e)
+			  : remove_eventfd(vm->iobus, &e);
+	/* One that was added keeps the reference. */
+	if (ret || !add)
+		eventfd_ctx_put(e.eventfd);
 	return ret;
 }
 
@@ -324,21 +238,21 @@ static bool ring_push(struct lv_iobus *bus, const struct bus_entry *write,
 	return true;
 }
 
-static bool coalesce(struct lv_iobus *bus, const struct bus_entry *write,
+static bool coalesce(struct lv_iobus *bus, u8 space, u64 addr, unsigned int len,
 		     const void *data)
 {
+	struct bus_entry write = { .addr = addr, .len = len, .space = space };
 	const struct bus_table *t;
 	bool queued = false;
-	unsigned int i;
+	unsigned int i = 0;
 
 	rcu_read_lock();
 	t = rcu_dereference(bus->zones);
-	for (i = 0; i < t->nr; i++)
-		if (contains(&t->entry[i], write))
-			break;
+	while (i < t->nr && !contains(&t->entry[i], &write))
+		i++;
 	if (i < t->nr) {
 		spin_lock(&bus->ring_lock);
-		queued = ring_push(bus, write, data);
+		queued = ring_push(bus, &write, data);
 		spin_unlock(&bus->ring_lock);
 	}
 	rcu_read_unlock();
@@ -347,33 +261,29 @@ static bool coalesce(struct lv_iobus *bus, const struct bus_entry *write,
 
 static struct bus_entry to_zone(const struct kvm_coalesced_mmio_zone *args)
 {
-	struct bus_entry zone = {
+	return (struct bus_entry){
 		.addr = args->addr,
 		.len = args->size,
 		.space = args->pio ? LV_SPACE_PIO : LV_SPACE_MMIO,
 	};
-
-	return zone;
 }
 
-LV_VM_IOCTL(ioctl_register_coalesced)
+LV_IOCTL(register_coalesced)
 {
 	const struct kvm_coalesced_mmio_zone *args = data;
 	struct bus_entry zone = to_zone(args);
 	struct lv_iobus *bus = vm->iobus;
-	int ret = -ENOSPC;
 
 	if (args->pio > 1)
 		return -EINVAL;
-	mutex_lock(&bus->lock);
-	if (locked_table(bus, bus->zones)->nr < MAX_ZONES)
-		ret = change_table(bus, &bus->zones, 0, &zone);
-	mutex_unlock(&bus->lock);
-	return ret;
+	guard(mutex)(&bus->lock);
+	if (locked_table(bus, bus->zones)->nr >= MAX_ZONES)
+		return -ENOSPC;
+	return change_table(bus, &bus->zones, 0, &zone);
 }
 
 /* Remove the zones that contain the given one. */
-LV_VM_IOCTL(ioctl_unregister_coalesced)
+LV_IOCTL(unregister_coalesced)
 {
 	const struct kvm_coalesced_mmio_zone *args = data;
 	struct bus_entry gone = to_zone(args);
@@ -383,61 +293,28 @@ LV_VM_IOCTL(ioctl_unregister_coalesced)
 
 	if (args->pio > 1)
 		return -EINVAL;
-	mutex_lock(&bus->lock);
+	guard(mutex)(&bus->lock);
 	for (i = locked_table(bus, bus->zones)->nr; i-- && !ret;)
 		if (contains(&locked_table(bus, bus->zones)->entry[i], &gone))
 			ret = change_table(bus, &bus->zones, i, NULL);
-	mutex_unlock(&bus->lock);
 	return ret;
 }
 
 /* ---- the bus ---- */
 
-/**
- * lv_iobus_read - guest read from an in-kernel device
- * @v: the vCPU, by its own thread
- * @space: ports or memory
- * @addr: port or guest physical address
- * @len: 1 to 8 bytes
- * @data: filled in
- *
- * Return: 0, or -EOPNOTSUPP if there is no such device.
- */
-int lv_iobus_read(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		  unsigned int len, void *data)
+/** lv_iobus_access - access by the guest; false: user space has to do it */
+bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		     unsigned int len, void *data, bool write)
 {
-	return chip_access(v, space, addr, len, data, false) ? 0 : -EOPNOTSUPP;
-}
-
-/**
- * lv_iobus_write - guest write to an in-kernel device
- * @v: the vCPU, by its own thread
- * @space: ports or memory
- * @addr: port or guest physical address
- * @len: 1 to 8 bytes
- * @data: what is written
- *
- * Return: 0, or -EOPNOTSUPP if there is no such device.
- */
-int lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		   unsigned int len, const void *data)
-{
-	struct bus_entry write = { .addr = addr, .len = len, .space = space };
 	struct lv_iobus *bus = v->vm->iobus;
 
-	if (chip_access(v, space, addr, len, (u8 *)data, true) ||
-	    signal_eventfd(bus, space, addr, len, data) ||
-	    coalesce(bus, &write, data))
-		return 0;
-	return -EOPNOTSUPP;
+	if (lv_irqchip_access(v, space, addr, len, data, write))
+		return true;
+	return write && (signal_eventfd(bus, space, addr, len, data) ||
+			 coalesce(bus, space, addr, len, data));
 }
 
-/**
- * lv_iobus_init - create the bus of a new VM
- * @vm: the VM
- *
- * Return: 0 or -ENOMEM.
- */
+/** lv_iobus_init - create the bus of a new VM; if it fails, free it */
 int lv_iobus_init(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = kzalloc(sizeof(*bus), GFP_KERNEL_ACCOUNT);
@@ -453,24 +330,22 @@ int lv_iobus_init(struct lv_vm *vm)
 	RCU_INIT_POINTER(bus->zones, kvzalloc(empty, GFP_KERNEL_ACCOUNT));
 	bus->ring = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!rcu_access_pointer(bus->eventfds) ||
-	    !rcu_access_pointer(bus->zones) || !bus->ring) {
-		lv_iobus_free(vm);
+	    !rcu_access_pointer(bus->zones) || !bus->ring)
 		return -ENOMEM;
-	}
 	vm->coalesced = virt_to_page(bus->ring);
 	return 0;
 }
 
-/**
- * lv_iobus_free - free the bus of a VM that nobody runs any more
- * @vm: the VM
- */
+/** lv_iobus_free - free the bus of a VM that nobody runs any more */
 void lv_iobus_free(struct lv_vm *vm)
 {
 	struct lv_iobus *bus = vm->iobus;
-	struct bus_table *t = rcu_dereference_protected(bus->eventfds, true);
+	struct bus_table *t;
 	unsigned int i;
 
+	if (!bus)
+		return;
+	t = rcu_dereference_protected(bus->eventfds, true);
 	for (i = 0; t && i < t->nr; i++)
 		eventfd_ctx_put(t->entry[i].eventfd);
 	kvfree(t);

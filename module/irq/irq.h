@@ -53,38 +53,25 @@ enum lv_shorthand {
 	LV_TO_OTHERS = 3,
 };
 
-/**
- * struct lv_apic_msg - one interrupt message
- * @dest: physical APIC ID or logical destination; broadcast is LV_TO_ALL
- * @vector: vector, or start-up page for SIPI
- * @delivery: enum lv_delivery
- * @shorthand: enum lv_shorthand
- * @logical: @dest is a logical destination
- * @level: level triggered: the EOI goes back to the I/O APIC
- * @x2apic: @dest has x2APIC format, so only x2APIC targets can match it
- */
+/* struct lv_apic_msg - one interrupt message */
 struct lv_apic_msg {
-	u32 dest;
-	u8 vector;
-	u8 delivery;
-	u8 shorthand;
-	bool logical;
-	bool level;
-	bool x2apic;
+	u32 dest; /* APIC ID or logical destination; all is LV_TO_ALL */
+	u8 vector; /* vector, or start-up page for SIPI */
+	u8 delivery; /* enum lv_delivery */
+	u8 shorthand; /* enum lv_shorthand */
+	bool logical; /* @dest is a logical destination */
+	bool level; /* level triggered: the EOI goes back to the I/O APIC */
+	bool x2apic; /* @dest has x2APIC format: only such targets match */
 };
 
 struct lv_lapic;
 
-/**
- * struct lv_apic_bus - the local APICs of a VM
- * @apic: by APIC ID; entries appear and never go while the VM lives
- * @nr: one past the highest APIC ID in use
- * @edge_eoi: vectors whose EOI the I/O APIC wants although they are edge
- *	triggered (chip, once)
- */
+/* struct lv_apic_bus - the local APICs of a VM */
 struct lv_apic_bus {
+	/* by APIC ID; entries appear and never go while the VM lives */
 	struct lv_lapic *apic[LV_MAX_APICS];
-	unsigned int nr;
+	unsigned int nr; /* one past the highest APIC ID in use */
+	/* edge-triggered vectors whose EOI the I/O APIC wants (chip, once) */
 	unsigned long edge_eoi[BITS_TO_LONGS(LV_VECTORS)];
 };
 
@@ -102,75 +89,52 @@ int lv_apic_bus_send(struct lv_apic_bus *bus, const struct lv_apic_msg *msg,
 #define LV_X2APIC_MSR 0x800
 #define LV_SPIV_ENABLE BIT(8)
 
+/* clang-format off */
+
 /* Register numbers: MMIO offset >> 4, MSR index - 0x800. */
 enum lv_lapic_reg {
-	LAPIC_ID = 0x02,
-	LAPIC_VERSION = 0x03,
-	LAPIC_TPR = 0x08,
-	LAPIC_APR = 0x09,
-	LAPIC_PPR = 0x0a,
-	LAPIC_EOI = 0x0b,
-	LAPIC_LDR = 0x0d,
-	LAPIC_DFR = 0x0e,
-	LAPIC_SPIV = 0x0f,
-	LAPIC_ISR = 0x10,
-	LAPIC_TMR = 0x18,
-	LAPIC_IRR = 0x20,
-	LAPIC_ESR = 0x28,
-	LAPIC_ICR = 0x30,
-	LAPIC_ICR2 = 0x31,
-	LAPIC_LVT_TIMER = 0x32,
-	LAPIC_LVT_THERMAL = 0x33,
-	LAPIC_LVT_PERF = 0x34,
-	LAPIC_LVT_LINT0 = 0x35,
-	LAPIC_LVT_LINT1 = 0x36,
-	LAPIC_LVT_ERROR = 0x37,
-	LAPIC_TIMER_INIT = 0x38,
-	LAPIC_TIMER_COUNT = 0x39,
-	LAPIC_TIMER_DIV = 0x3e,
-	LAPIC_SELF_IPI = 0x3f,
-	LAPIC_NR_REGS = 0x40,
+	LAPIC_ID = 0x02, LAPIC_VERSION, LAPIC_TPR = 0x08, LAPIC_APR,
+	LAPIC_PPR, LAPIC_EOI, LAPIC_LDR = 0x0d, LAPIC_DFR, LAPIC_SPIV,
+	LAPIC_ISR = 0x10, LAPIC_TMR = 0x18, LAPIC_IRR = 0x20, LAPIC_ESR = 0x28,
+	LAPIC_ICR = 0x30, LAPIC_ICR2, LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL,
+	LAPIC_LVT_PERF, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR,
+	LAPIC_TIMER_INIT, LAPIC_TIMER_COUNT, LAPIC_TIMER_DIV = 0x3e,
+	LAPIC_SELF_IPI, LAPIC_NR_REGS,
 };
 
-/**
- * struct lv_lapic - one local APIC
- * @irr: interrupt request register (atomic)
- * @tmr: trigger mode register (atomic)
- * @errors: error bits not yet latched into ESR (atomic)
- * @irr_pending: false only if @irr is empty (once, set by any CPU)
- * @isr_highest: highest vector in @isr, -1 if none (own)
- * @isr: in-service register (own)
- * @bus: where messages go
- * @id: APIC ID, fixed
- * @has_x2apic: the guest may enter x2APIC mode (own)
- * @has_tsc_deadline: the guest may select TSC-deadline mode (own)
- * @base: IA32_APIC_BASE (own, once)
- * @regs: the registers that are plain storage (own, once)
- * @tsc_deadline: IA32_TSC_DEADLINE (own, and timer expiry)
- * @expiry: host time of the next timer expiry, 0 if stopped (own, and timer
- *	expiry); the owner cancels the timer before it changes anything that
- *	expiry reads or writes
- */
+/* clang-format on */
+
+/* struct lv_lapic - one local APIC */
 struct lv_lapic {
-	unsigned long irr[BITS_TO_LONGS(LV_VECTORS)];
-	unsigned long tmr[BITS_TO_LONGS(LV_VECTORS)];
-	unsigned long errors;
-	bool irr_pending;
+	union {
+		struct {
+			unsigned long isr[BITS_TO_LONGS(LV_VECTORS)]; /* own */
+			unsigned long tmr[BITS_TO_LONGS(LV_VECTORS)]; /* atomic */
+			unsigned long irr[BITS_TO_LONGS(LV_VECTORS)]; /* atomic */
+		};
+		u32 bitmap[3 * LV_VECTORS / 32]; /* registers from LAPIC_ISR on */
+	};
+	unsigned long errors; /* error bits not yet latched into ESR (atomic) */
+	bool irr_pending; /* false only if @irr is empty (once, by any CPU) */
 
-	int isr_highest;
-	unsigned long isr[BITS_TO_LONGS(LV_VECTORS)];
+	int isr_highest; /* highest vector in @isr, -1 if none (own) */
 
-	struct lv_apic_bus *bus;
-	u32 id;
-	bool has_x2apic;
-	bool has_tsc_deadline;
-	u64 base;
-	u32 regs[LAPIC_NR_REGS];
-	u64 tsc_deadline;
+	struct lv_apic_bus *bus; /* where messages go */
+	u32 id; /* APIC ID, fixed */
+	bool has_x2apic; /* the guest may enter x2APIC mode (own) */
+	bool has_tsc_deadline; /* it may select TSC-deadline mode (own) */
+	u64 base; /* IA32_APIC_BASE (own, once) */
+	u32 regs[LAPIC_NR_REGS]; /* those that are plain storage (own, once) */
+	u64 tsc_deadline; /* IA32_TSC_DEADLINE (own, and timer expiry) */
+	/*
+	 * Host time of the next timer expiry, 0 if stopped (own, and timer
+	 * expiry). The owner cancels the timer before it changes anything
+	 * that expiry reads or writes.
+	 */
 	u64 expiry;
 };
 
-/** enum lv_lapic_event - what an APIC message does to a vCPU besides vectors */
+/** enum lv_lapic_event - messages besides vectors, as in enum lv_delivery */
 enum lv_lapic_event {
 	LV_LAPIC_NMI,
 	LV_LAPIC_INIT,
@@ -178,26 +142,19 @@ enum lv_lapic_event {
 };
 
 /*
- * lv_lapic_notify - hook: look at lv_lapic_pending() again
- *
- * Called on any CPU when a vector became pending, and by the vCPU's own thread
- * when what was pending may have become deliverable.
+ * lv_lapic_notify - hook: look at lv_lapic_pending() again. Called on any CPU
+ * for a new vector, by the owner when one may have become deliverable.
  */
 void lv_lapic_notify(struct lv_lapic *apic);
-
 /** lv_lapic_event - hook: NMI, INIT or SIPI arrived; called on any CPU */
 void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event,
 		    u8 vector);
-
 /** lv_lapic_eoi_broadcast - hook: EOI of a vector the I/O APIC cares about */
 void lv_lapic_eoi_broadcast(struct lv_lapic *apic, u8 vector);
-
 /** lv_lapic_timer_arm - hook: call lv_lapic_timer_expired() at @deadline */
 void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline);
-
 /** lv_lapic_timer_cancel - hook: disarm, wait for a running expiry to end */
 void lv_lapic_timer_cancel(struct lv_lapic *apic);
-
 /** lv_lapic_ns_until - hook: nanoseconds until the guest's TSC is @tsc */
 s64 lv_lapic_ns_until(struct lv_lapic *apic, u64 tsc);
 
@@ -254,10 +211,8 @@ static inline u8 lv_lapic_tpr(const struct lv_lapic *apic)
 }
 
 /*
- * lv_lapic_pv_eoi_safe - may the guest end the interrupt in service without
- * an exit?
- *
- * Only if nobody waits for that EOI: neither the I/O APIC nor another vector.
+ * lv_lapic_pv_eoi_safe - may the guest end its interrupt without an exit? Only
+ * if nobody waits for that EOI: neither the I/O APIC nor another vector.
  */
 static inline bool lv_lapic_pv_eoi_safe(const struct lv_lapic *apic)
 {
@@ -304,24 +259,15 @@ static inline bool lv_line_drive(u8 *sources, enum lv_line_source source,
 #define LV_IOAPIC_BASE 0xfec00000ULL
 #define LV_IOAPIC_SIZE 0x100
 
-/**
- * struct lv_ioapic - one I/O APIC (chip)
- * @bus: where messages go
- * @id: identification register
- * @select: register that the window shows
- * @lines: level of each pin
- * @watched: pins whose EOI is wanted even if edge triggered
- * @sources: who holds each pin high, bits of enum lv_line_source
- * @redir: redirection table entries
- */
+/* struct lv_ioapic - one I/O APIC (chip) */
 struct lv_ioapic {
-	struct lv_apic_bus *bus;
-	u32 id;
-	u32 select;
-	u32 lines;
-	u32 watched;
-	u8 sources[KVM_IOAPIC_NUM_PINS];
-	u64 redir[KVM_IOAPIC_NUM_PINS];
+	struct lv_apic_bus *bus; /* where messages go */
+	u32 id; /* identification register */
+	u32 select; /* register that the window shows */
+	u32 lines; /* level of each pin */
+	u32 watched; /* pins whose EOI is wanted even if edge triggered */
+	u8 sources[KVM_IOAPIC_NUM_PINS]; /* bits of enum lv_line_source */
+	u64 redir[KVM_IOAPIC_NUM_PINS]; /* redirection table entries */
 };
 
 void lv_ioapic_init(struct lv_ioapic *io, struct lv_apic_bus *bus);
@@ -341,18 +287,12 @@ void lv_ioapic_set_state(struct lv_ioapic *io,
 
 #define LV_PIC_LINES 16
 
-/**
- * struct lv_pic - master and slave 8259 (chip)
- * @chip: KVM's state is all there is
- * @sources: who holds each line high, bits of enum lv_line_source
- * @acked: lines whose service ended since somebody last cleared this
- * @output: level of the master's INTR pin (once)
- */
+/* struct lv_pic - master and slave 8259 (chip) */
 struct lv_pic {
-	struct kvm_pic_state chip[2];
-	u8 sources[LV_PIC_LINES];
-	u16 acked;
-	bool output;
+	struct kvm_pic_state chip[2]; /* KVM's state is all there is */
+	u8 sources[LV_PIC_LINES]; /* bits of enum lv_line_source */
+	u16 acked; /* lines whose service ended since this was cleared */
+	bool output; /* level of the master's INTR pin (once) */
 };
 
 /** lv_pic_raise - hook: INTR went high; a vCPU that accepts it may run */
@@ -377,29 +317,20 @@ static inline bool lv_pic_pending(const struct lv_pic *pic)
 /* ---- 8254 PIT ---- */
 
 #define LV_PIT_PORT 0x40
-#define LV_PIT_PORTS 4
 #define LV_SPEAKER_PORT 0x61
 
-/**
- * struct lv_pit - 8254 and the speaker port (chip)
- * @state: KVM's state of the three channels
- * @expiry: host time of channel 0's next rising edge, 0 if none comes
- * @owed: ticks that merged with one still in flight
- * @reinject: pay owed ticks when the guest acknowledges one
- */
+/* struct lv_pit - 8254 and the speaker port (chip) */
 struct lv_pit {
-	struct kvm_pit_state2 state;
-	u64 expiry;
-	u32 owed;
-	bool reinject;
+	struct kvm_pit_state2 state; /* KVM's state of the three channels */
+	u64 expiry; /* host time of channel 0's next rising edge, or 0 */
+	u32 owed; /* ticks that merged with one still in flight */
+	bool reinject; /* pay owed ticks when the guest acknowledges one */
 };
 
 /** lv_pit_pulse - hook: one edge on the timer's line; as lv_pic_set_line() */
 int lv_pit_pulse(struct lv_pit *pit);
-
 /** lv_pit_timer_arm - hook: call lv_pit_timer_expired() at @deadline */
 void lv_pit_timer_arm(struct lv_pit *pit, u64 deadline);
-
 /** lv_pit_timer_cancel - hook: disarm; a late expiry call does no harm */
 void lv_pit_timer_cancel(struct lv_pit *pit);
 
@@ -416,26 +347,17 @@ int lv_pit_set_state(struct lv_pit *pit, const struct kvm_pit_state2 *state);
 #define LV_DEFAULT_GSIS KVM_IOAPIC_NUM_PINS
 #define LV_NO_PIN 0xff
 
-/**
- * struct lv_route - where one GSI goes: chip pins, or a message, or nowhere
- * @pin: pin of each chip, indexed by KVM_IRQCHIP_*, or LV_NO_PIN
- * @is_msi: @msi is what the GSI sends
- * @msi: decoded message
- */
+/* struct lv_route - where one GSI goes: chip pins, or a message, or nowhere */
 struct lv_route {
-	u8 pin[KVM_NR_IRQCHIPS];
-	bool is_msi;
-	struct lv_apic_msg msi;
+	u8 pin[KVM_NR_IRQCHIPS]; /* by KVM_IRQCHIP_*, or LV_NO_PIN */
+	bool is_msi; /* @msi is what the GSI sends */
+	struct lv_apic_msg msi; /* decoded message */
 };
 
-/**
- * struct lv_routing - the routes of a VM, immutable once published
- * @nr: number of GSIs
- * @route: by GSI
- */
+/* struct lv_routing - the routes of a VM, immutable once published */
 struct lv_routing {
-	u32 nr;
-	struct lv_route route[];
+	u32 nr; /* number of GSIs */
+	struct lv_route route[]; /* by GSI */
 };
 
 struct lv_apic_msg lv_msi_decode(u32 address, u32 data);

@@ -7,22 +7,14 @@
  * one raw spinlock. Everything here may be called in hard interrupts, except
  * creation and destruction.
  */
-#include <linux/slab.h>
-
-#include "../labvisor.h"
 #include "../compat.h"
 #include "irqchip.h"
 
-/**
- * struct lv_vcpu_apic - a local APIC and what it needs of the kernel
- * @lapic: the state machine
- * @vcpu: whose it is (once)
- * @timer: calls lv_lapic_timer_expired()
- */
+/* struct lv_vcpu_apic - a local APIC and what it needs of the kernel */
 struct lv_vcpu_apic {
-	struct lv_lapic lapic;
-	struct lv_vcpu *vcpu;
-	struct hrtimer timer;
+	struct lv_lapic lapic; /* the state machine */
+	struct lv_vcpu *vcpu; /* whose it is (once) */
+	struct hrtimer timer; /* calls lv_lapic_timer_expired() */
 };
 
 static struct lv_vcpu_apic *to_vcpu_apic(struct lv_lapic *apic)
@@ -117,8 +109,9 @@ static int drive_pin(struct lv_irqchip *chip, unsigned int which, u8 pin,
 	return lv_pic_set_line(&chip->pic, pin, source, level);
 }
 
-static int drive_pins(struct lv_irqchip *chip, const struct lv_route *route,
-		      enum lv_line_source source, bool level)
+/* Drive the pins of a GSI; its MSI is not sent. chip->lock is held. */
+int lv_irqchip_drive(struct lv_irqchip *chip, const struct lv_route *route,
+		     enum lv_line_source source, bool level)
 {
 	int ret = LV_LINE_IGNORED;
 	unsigned int i;
@@ -132,38 +125,9 @@ static int drive_pins(struct lv_irqchip *chip, const struct lv_route *route,
 	return ret;
 }
 
-/* The caller is in an RCU read-side critical section. */
-static const struct lv_route *find_route(struct lv_irqchip *chip, u32 gsi)
-{
-	return lv_routing_find(rcu_dereference(chip->routing), gsi);
-}
-
-/**
- * lv_irqchip_drive - drive the pins of a GSI, under chip->lock and RCU
- * @chip: the VM's irqchip
- * @gsi: global system interrupt
- * @source: who drives
- * @level: to which level
- *
- * Return: as documented at LV_LINE_IGNORED.
- */
-int lv_irqchip_drive(struct lv_irqchip *chip, u32 gsi,
-		     enum lv_line_source source, bool level)
-{
-	const struct lv_route *route = find_route(chip, gsi);
-
-	if (!route || route->is_msi)
-		return LV_LINE_IGNORED;
-	return drive_pins(chip, route, source, level);
-}
-
-/**
- * lv_irqchip_set_gsi - drive a GSI, wherever it is routed to
- * @chip: the VM's irqchip
- * @gsi: global system interrupt
- * @source: who drives
- * @level: to which level; going high sends an MSI
- *
+/*
+ * lv_irqchip_set_gsi - drive a GSI, wherever it is routed to; going high sends
+ * an MSI
  * Return: as documented at LV_LINE_IGNORED.
  */
 int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
@@ -174,29 +138,25 @@ int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
 	unsigned long flags;
 
 	rcu_read_lock();
-	route = find_route(chip, gsi);
+	route = lv_irqchip_route(chip, gsi);
 	if (route && route->is_msi) {
 		if (level)
 			ret = lv_apic_bus_send(&chip->bus, &route->msi, NULL);
 	} else if (route) {
 		raw_spin_lock_irqsave(&chip->lock, flags);
-		ret = drive_pins(chip, route, source, level);
+		ret = lv_irqchip_drive(chip, route, source, level);
 		raw_spin_unlock_irqrestore(&chip->lock, flags);
 	}
 	rcu_read_unlock();
 	return ret;
 }
 
-/* Did @ended end an interrupt of @gsi? Under RCU. */
-bool lv_irqchip_is_ended(struct lv_irqchip *chip, u32 gsi,
-			 const struct lv_ended *ended)
+/* Did @ended end an interrupt of @route, which may be NULL? */
+bool lv_route_ended(const struct lv_route *route, const struct lv_ended *ended)
 {
-	const struct lv_route *route = find_route(chip, gsi);
 	unsigned int i;
 
-	if (!route)
-		return false;
-	for (i = 0; i < KVM_NR_IRQCHIPS; i++)
+	for (i = 0; route && i < KVM_NR_IRQCHIPS; i++)
 		if (route->pin[i] != LV_NO_PIN &&
 		    ended->pins[i] & BIT(route->pin[i]))
 			return true;
@@ -212,7 +172,8 @@ static void unlock_ended(struct lv_irqchip *chip, const struct lv_ended *ended,
 			 unsigned long flags) __releases(&chip->lock)
 {
 	rcu_read_lock();
-	if (chip->has_pit && lv_irqchip_is_ended(chip, LV_PIT_GSI, ended))
+	if (chip->has_pit &&
+	    lv_route_ended(lv_irqchip_route(chip, LV_PIT_GSI), ended))
 		lv_pit_ack(&chip->pit);
 	lv_irqfd_lower(chip, ended);
 	lv_ioapic_service(&chip->ioapic, ended->pins[KVM_IRQCHIP_IOAPIC]);
@@ -237,8 +198,6 @@ void lv_lapic_eoi_broadcast(struct lv_lapic *apic, u8 vector)
 	ended.pins[KVM_IRQCHIP_IOAPIC] = lv_ioapic_eoi(&chip->ioapic, vector);
 	unlock_ended(chip, &ended, flags);
 }
-
-/* ---- PIC ---- */
 
 void lv_pic_raise(struct lv_pic *pic)
 {
@@ -282,37 +241,40 @@ static int pic_ack(struct lv_irqchip *chip)
 	return vector;
 }
 
-/* ---- PIT ---- */
+static struct lv_irqchip *chip_of_pit(struct lv_pit *pit)
+{
+	return container_of(pit, struct lv_irqchip, pit);
+}
 
 int lv_pit_pulse(struct lv_pit *pit)
 {
-	struct lv_irqchip *chip = container_of(pit, struct lv_irqchip, pit);
-	int ret;
+	struct lv_irqchip *chip = chip_of_pit(pit);
+	const struct lv_route *route;
+	int ret = LV_LINE_IGNORED;
 
 	rcu_read_lock();
-	ret = lv_irqchip_drive(chip, LV_PIT_GSI, LV_LINE_PIT, true);
-	lv_irqchip_drive(chip, LV_PIT_GSI, LV_LINE_PIT, false);
+	route = lv_irqchip_route(chip, LV_PIT_GSI);
+	if (route) {
+		ret = lv_irqchip_drive(chip, route, LV_LINE_PIT, true);
+		lv_irqchip_drive(chip, route, LV_LINE_PIT, false);
+	}
 	rcu_read_unlock();
 	return ret;
 }
 
 void lv_pit_timer_arm(struct lv_pit *pit, u64 deadline)
 {
-	struct lv_irqchip *chip = container_of(pit, struct lv_irqchip, pit);
-
-	hrtimer_start(&chip->pit_timer, ns_to_ktime(deadline),
+	hrtimer_start(&chip_of_pit(pit)->pit_timer, ns_to_ktime(deadline),
 		      HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
 void lv_pit_timer_cancel(struct lv_pit *pit)
 {
-	struct lv_irqchip *chip = container_of(pit, struct lv_irqchip, pit);
-
 	/* Its function takes chip->lock, which is held here: do not wait. */
-	hrtimer_try_to_cancel(&chip->pit_timer);
+	hrtimer_try_to_cancel(&chip_of_pit(pit)->pit_timer);
 }
 
-static enum hrtimer_restart pit_timer_fn(struct hrtimer *timer)
+enum hrtimer_restart lv_pit_timer_fn(struct hrtimer *timer)
 {
 	struct lv_irqchip *chip =
 		container_of(timer, struct lv_irqchip, pit_timer);
@@ -323,69 +285,19 @@ static enum hrtimer_restart pit_timer_fn(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
-/**
- * lv_irqchip_create_pit - add the PIT
- * @chip: an in-kernel irqchip without one
- * @speaker: with the speaker port
- *
- * vm->lock is held.
- */
-void lv_irqchip_create_pit(struct lv_irqchip *chip, bool speaker)
-{
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&chip->lock, flags);
-	lv_pit_init(&chip->pit);
-	raw_spin_unlock_irqrestore(&chip->lock, flags);
-	WRITE_ONCE(chip->has_speaker, speaker);
-	smp_store_release(&chip->has_pit, true);
-	lv_irqchip_update_watch(chip);
-}
-
-/**
- * lv_irqchip_update_watch - have the I/O APIC report EOIs of the PIT's pin
- * @chip: the VM's irqchip, vm->lock is held
- *
- * That pin is edge triggered, but ticks that merged are paid on its EOI.
- */
-void lv_irqchip_update_watch(struct lv_irqchip *chip)
-{
-	const struct lv_route *route;
-	unsigned long flags;
-	u32 pins = 0;
-
-	raw_spin_lock_irqsave(&chip->lock, flags);
-	rcu_read_lock();
-	route = find_route(chip, LV_PIT_GSI);
-	if (chip->has_pit && chip->pit.reinject && route &&
-	    route->pin[KVM_IRQCHIP_IOAPIC] != LV_NO_PIN)
-		pins = BIT(route->pin[KVM_IRQCHIP_IOAPIC]);
-	rcu_read_unlock();
-	lv_ioapic_watch(&chip->ioapic, pins);
-	raw_spin_unlock_irqrestore(&chip->lock, flags);
-}
-
 /* ---- guest access ---- */
 
-/**
- * lv_irqchip_pio - access one byte-wide port of PIC, PIT or speaker
- * @chip: the VM's irqchip
- * @port: I/O port
- * @val: byte to write, or byte read
- * @write: direction
- *
- * Return: whether there is such a port.
- */
-bool lv_irqchip_pio(struct lv_irqchip *chip, u16 port, u8 *val, bool write)
+/* Access a byte-wide port of PIC, PIT or speaker; false: there is none. */
+static bool access_port(struct lv_irqchip *chip, u16 port, u8 *val, bool write)
 {
 	bool pic = lv_pic_owns_port(port);
-	bool pit = (port & ~3) == LV_PIT_PORT &&
-		   smp_load_acquire(&chip->has_pit);
+	bool speaker = port == LV_SPEAKER_PORT && chip->has_speaker;
 	unsigned long flags;
 
-	if (port == LV_SPEAKER_PORT)
-		pit = smp_load_acquire(&chip->has_pit) && chip->has_speaker;
-	if (!chip->in_kernel || (!pic && !pit))
+	if (!chip->in_kernel)
+		return false;
+	if (!pic && !((speaker || (port & ~3) == LV_PIT_PORT) &&
+		      smp_load_acquire(&chip->has_pit)))
 		return false;
 
 	raw_spin_lock_irqsave(&chip->lock, flags);
@@ -401,23 +313,15 @@ bool lv_irqchip_pio(struct lv_irqchip *chip, u16 port, u8 *val, bool write)
 	return true;
 }
 
-/**
- * lv_irqchip_mmio - access a register of the I/O APIC
- * @chip: the VM's irqchip
- * @gpa: guest physical address
- * @val: value to write, or value read
- * @write: direction
- *
- * Return: whether the I/O APIC is at that address.
- */
-bool lv_irqchip_mmio(struct lv_irqchip *chip, gpa_t gpa, u32 *val, bool write)
+/* Access a register of the I/O APIC; false: it is not there. */
+static bool access_ioapic(struct lv_irqchip *chip, gpa_t gpa, u32 *val,
+			  bool write)
 {
-	u32 offset = gpa - LV_IOAPIC_BASE;
+	u64 offset = gpa - LV_IOAPIC_BASE;
 	unsigned long flags;
 
-	if (!chip->in_kernel || gpa - LV_IOAPIC_BASE >= LV_IOAPIC_SIZE)
+	if (!chip->in_kernel || offset >= LV_IOAPIC_SIZE)
 		return false;
-
 	raw_spin_lock_irqsave(&chip->lock, flags);
 	if (write)
 		lv_ioapic_write(&chip->ioapic, offset, *val);
@@ -427,43 +331,81 @@ bool lv_irqchip_mmio(struct lv_irqchip *chip, gpa_t gpa, u32 *val, bool write)
 	return true;
 }
 
-/**
- * lv_vcpu_apic_mmio - access a register of the vCPU's local APIC
- * @v: the vCPU
- * @gpa: guest physical address
- * @val: value to write, or value read
- * @write: direction
- *
- * Return: whether the local APIC is at that address.
- */
-bool lv_vcpu_apic_mmio(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
+/* Access a register of the vCPU's local APIC; false: it is not there. */
+static bool access_lapic(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
 {
 	struct lv_lapic *apic = v->apic;
-	u32 offset = gpa & ~PAGE_MASK;
 
 	if (!apic || !lv_lapic_enabled(apic) || lv_lapic_x2apic(apic) ||
 	    gpa >> PAGE_SHIFT != apic->base >> PAGE_SHIFT)
 		return false;
-	if (v->report_tpr && offset == LAPIC_TPR << 4) {
+	if (v->report_tpr && offset_in_page(gpa) == LAPIC_TPR << 4) {
 		v->tpr_rip = lv_io_rip(v);
 		v->tpr_written = write;
 		lv_request(v, LV_REQ_TPR);
 	}
 	if (write) {
-		lv_lapic_mmio_write(apic, offset, *val);
+		lv_lapic_mmio_write(apic, offset_in_page(gpa), *val);
 		lv_show_tpr(v);
 	} else {
-		*val = lv_lapic_mmio_read(apic, offset);
+		*val = lv_lapic_mmio_read(apic, offset_in_page(gpa));
 	}
 	return true;
 }
 
+/* Ports are bytes: a wider access is one of each byte's port. */
+static bool access_ports(struct lv_irqchip *chip, u16 port, unsigned int len,
+			 u8 *data, bool write)
+{
+	unsigned int i;
+
+	if (!access_port(chip, port, data, write))
+		return false;
+	for (i = 1; i < len; i++)
+		if (!access_port(chip, port + i, &data[i], write) && !write)
+			data[i] = 0xff;
+	return true;
+}
+
+/*
+ * APIC registers are 32 bits wide, 16 bytes apart. Reads may take a part of
+ * one; a write that is not the whole register is dropped.
+ */
+static bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
+			u8 *data, bool write)
+{
+	bool whole = !(gpa & 0xf) && len >= sizeof(u32);
+	unsigned int byte = gpa & 3;
+	u32 val = 0;
+
+	if (write && whole)
+		memcpy(&val, data, sizeof(val));
+	gpa -= byte;
+	if (!access_lapic(v, gpa, &val, write && whole) &&
+	    !access_ioapic(v->vm->irqchip, gpa, &val, write && whole))
+		return false;
+	if (!write) {
+		memset(data, 0, len);
+		memcpy(data, (u8 *)&val + byte,
+		       min_t(unsigned int, len, sizeof(val) - byte));
+	}
+	return true;
+}
+
+/** lv_irqchip_access - access by the guest; false: there is nothing */
+bool lv_irqchip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		       unsigned int len, u8 *data, bool write)
+{
+	if (!v->vm->irqchip)
+		return false;
+	if (space == LV_SPACE_PIO)
+		return access_ports(v->vm->irqchip, addr, len, data, write);
+	return access_apic(v, addr, len, data, write);
+}
+
 /* ---- vCPUs ---- */
 
-/**
- * lv_irqchip_has_irq - can lv_irqchip_ack() give a vector?
- * @v: the vCPU
- */
+/** lv_irqchip_has_irq - can lv_irqchip_ack() give a vector? */
 bool lv_irqchip_has_irq(struct lv_vcpu *v)
 {
 	struct lv_lapic *apic = v->apic;
@@ -475,12 +417,7 @@ bool lv_irqchip_has_irq(struct lv_vcpu *v)
 		lv_lapic_accepts_pic(apic));
 }
 
-/**
- * lv_irqchip_ack - interrupt acknowledge cycle of a vCPU
- * @v: the vCPU, by its own thread
- *
- * Return: the vector to inject, or -1 if there is none.
- */
+/** lv_irqchip_ack - acknowledge: the vector to inject, or -1 */
 int lv_irqchip_ack(struct lv_vcpu *v)
 {
 	struct lv_lapic *apic = v->apic;
@@ -499,14 +436,7 @@ int lv_irqchip_ack(struct lv_vcpu *v)
 	return vector;
 }
 
-/**
- * lv_vcpu_apic_create - give a new vCPU its local APIC
- * @v: the vCPU
- *
- * Does nothing without in-kernel local APICs.
- *
- * Return: 0 or -ENOMEM, -EINVAL.
- */
+/** lv_vcpu_apic_create - give a new vCPU its local APIC, if it is in here */
 int lv_vcpu_apic_create(struct lv_vcpu *v)
 {
 	struct lv_irqchip *chip = v->vm->irqchip;
@@ -528,20 +458,7 @@ int lv_vcpu_apic_create(struct lv_vcpu *v)
 	return 0;
 }
 
-/**
- * lv_vcpu_apic_publish - let messages reach the vCPU's local APIC
- * @v: a vCPU that is there to stay until the VM goes; vm->lock is held
- */
-void lv_vcpu_apic_publish(struct lv_vcpu *v)
-{
-	if (v->apic)
-		lv_apic_bus_add(v->apic->bus, v->apic);
-}
-
-/**
- * lv_vcpu_apic_free - take it away again
- * @v: a vCPU that was not published, or whose VM's irqchip is gone
- */
+/** lv_vcpu_apic_free - take it away; its bus is gone, or never knew of it */
 void lv_vcpu_apic_free(struct lv_vcpu *v)
 {
 	if (!v->apic)
@@ -549,75 +466,4 @@ void lv_vcpu_apic_free(struct lv_vcpu *v)
 	hrtimer_cancel(&to_vcpu_apic(v->apic)->timer);
 	kfree(to_vcpu_apic(v->apic));
 	v->apic = NULL;
-}
-
-/* ---- life cycle ---- */
-
-/**
- * lv_irqchip_create - allocate the interrupt controllers of a VM
- * @vm: the VM
- * @in_kernel: PIC and I/O APIC, too, with default routes; else local APICs
- *	only, and no routes
- *
- * Return: the irqchip, or NULL.
- */
-struct lv_irqchip *lv_irqchip_create(struct lv_vm *vm, bool in_kernel)
-{
-	u32 gsis = in_kernel ? LV_DEFAULT_GSIS : 0;
-	struct lv_irqchip *chip;
-	struct lv_routing *table;
-
-	chip = kzalloc(sizeof(*chip), GFP_KERNEL_ACCOUNT);
-	table = kvzalloc(struct_size(table, route, gsis), GFP_KERNEL_ACCOUNT);
-	if (!chip || !table) {
-		kvfree(table);
-		kfree(chip);
-		return NULL;
-	}
-
-	table->nr = gsis;
-	if (in_kernel)
-		lv_routing_default(table);
-	RCU_INIT_POINTER(chip->routing, table);
-
-	chip->vm = vm;
-	chip->in_kernel = in_kernel;
-	raw_spin_lock_init(&chip->lock);
-	lv_ioapic_init(&chip->ioapic, &chip->bus);
-	lv_pic_init(&chip->pic);
-	lv_hrtimer_setup(&chip->pit_timer, pit_timer_fn, CLOCK_MONOTONIC,
-			 HRTIMER_MODE_ABS_PINNED_HARD);
-	lv_irqfd_init(chip);
-	return chip;
-}
-
-/**
- * lv_irqchip_set_routing - replace the GSI routes
- * @chip: the VM's irqchip, vm->lock is held
- * @table: the new ones; on return nobody uses the old ones any more
- */
-void lv_irqchip_set_routing(struct lv_irqchip *chip, struct lv_routing *table)
-{
-	table = rcu_replace_pointer(chip->routing, table,
-				    lockdep_is_held(&chip->vm->lock));
-	lv_irqchip_update_watch(chip);
-	synchronize_rcu_expedited();
-	kvfree(table);
-}
-
-/**
- * lv_irqchip_free - stop all interrupts of a VM that nobody runs any more
- * @vm: the VM; call this before its vCPUs are freed
- */
-void lv_irqchip_free(struct lv_vm *vm)
-{
-	struct lv_irqchip *chip = vm->irqchip;
-
-	if (!chip)
-		return;
-	lv_irqfd_shutdown(chip);
-	hrtimer_cancel(&chip->pit_timer);
-	kvfree(rcu_dereference_protected(chip->routing, true));
-	kfree(chip);
-	vm->irqchip = NULL;
 }

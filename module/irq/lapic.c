@@ -50,12 +50,11 @@ static const u32 writable_bits[LAPIC_NR_REGS] = {
 	[LAPIC_ICR] = ~0u,
 	[LAPIC_ICR2] = 0xff000000,
 	[LAPIC_LVT_TIMER] = LVT_VECTOR | LVT_MASKED | LVT_TIMER_MODE,
-	[LAPIC_LVT_THERMAL] = LVT_VECTOR | LVT_DELIVERY | LVT_MASKED,
-	[LAPIC_LVT_PERF] = LVT_VECTOR | LVT_DELIVERY | LVT_MASKED,
-	[LAPIC_LVT_LINT0] = LVT_VECTOR | LVT_DELIVERY | LVT_POLARITY |
-			    LVT_LEVEL | LVT_MASKED,
-	[LAPIC_LVT_LINT1] = LVT_VECTOR | LVT_DELIVERY | LVT_POLARITY |
-			    LVT_LEVEL | LVT_MASKED,
+	[LAPIC_LVT_THERMAL... LAPIC_LVT_PERF] = LVT_VECTOR | LVT_DELIVERY |
+						LVT_MASKED,
+	[LAPIC_LVT_LINT0... LAPIC_LVT_LINT1] = LVT_VECTOR | LVT_DELIVERY |
+					       LVT_POLARITY | LVT_LEVEL |
+					       LVT_MASKED,
 	[LAPIC_LVT_ERROR] = LVT_VECTOR | LVT_MASKED,
 	[LAPIC_TIMER_INIT] = ~0u,
 	[LAPIC_TIMER_DIV] = 0xb,
@@ -93,19 +92,6 @@ static int highest_vector(const unsigned long *bitmap)
 	return -1;
 }
 
-static u32 bitmap_word(const unsigned long *bitmap, unsigned int i)
-{
-	return bitmap[i / 2] >> (i % 2 * 32);
-}
-
-static void set_bitmap_word(unsigned long *bitmap, unsigned int i, u32 val)
-{
-	unsigned int shift = i % 2 * 32;
-
-	bitmap[i / 2] &= ~(0xffffffffUL << shift);
-	bitmap[i / 2] |= (unsigned long)val << shift;
-}
-
 /* Processor priority: the higher of TPR and of what is in service. */
 static u8 ppr(const struct lv_lapic *apic)
 {
@@ -115,11 +101,9 @@ static u8 ppr(const struct lv_lapic *apic)
 	return (tpr & 0xf0) >= in_service ? tpr : in_service;
 }
 
-/**
- * lv_lapic_deliverable - highest pending vector above the processor priority
- * @apic: local APIC
- *
- * Return: the vector, or -1 if there is none. Call lv_lapic_pending() instead.
+/*
+ * lv_lapic_deliverable - highest pending vector above the processor priority,
+ * or -1 if there is none. Call lv_lapic_pending() instead.
  */
 int lv_lapic_deliverable(struct lv_lapic *apic)
 {
@@ -146,11 +130,7 @@ static int set_irr(struct lv_lapic *apic, u8 vector, bool level)
 	return 1;
 }
 
-/**
- * lv_lapic_ack - the CPU takes @vector: move it from IRR to ISR
- * @apic: local APIC
- * @vector: what lv_lapic_pending() returned
- */
+/** lv_lapic_ack - the CPU takes @vector: move it from IRR to ISR */
 void lv_lapic_ack(struct lv_lapic *apic, u8 vector)
 {
 	/*
@@ -175,10 +155,7 @@ static void priority_lowered(struct lv_lapic *apic)
 		lv_lapic_notify(apic);
 }
 
-/**
- * lv_lapic_eoi - end of the highest interrupt in service
- * @apic: local APIC
- */
+/** lv_lapic_eoi - end of the highest interrupt in service */
 void lv_lapic_eoi(struct lv_lapic *apic)
 {
 	int vector = apic->isr_highest;
@@ -194,26 +171,19 @@ void lv_lapic_eoi(struct lv_lapic *apic)
 	priority_lowered(apic);
 }
 
-/**
- * lv_lapic_set_tpr - write the task priority register
- * @apic: local APIC
- * @tpr: all 8 bits; CR8 is the upper 4
- */
+/** lv_lapic_set_tpr - write the task priority register */
 void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
 {
-	bool lowered = tpr < lv_lapic_tpr(apic);
+	u8 old = lv_lapic_tpr(apic);
 
 	apic->regs[LAPIC_TPR] = tpr;
-	if (lowered)
+	if (tpr < old)
 		priority_lowered(apic);
 }
 
-/**
- * lv_lapic_tpr_threshold - the task priority class that holds a vector back
- * @apic: local APIC
- *
- * Return: the class below which the guest's CR8 must fall for the highest
- * pending vector, or 0 if the task priority does not hold it back.
+/*
+ * lv_lapic_tpr_threshold - the class below which the guest's CR8 must fall for
+ * the highest pending vector, or 0 if CR8 does not hold it back.
  */
 u8 lv_lapic_tpr_threshold(const struct lv_lapic *apic)
 {
@@ -253,13 +223,7 @@ static void raise_lvt(struct lv_lapic *apic, enum lv_lapic_reg reg)
 		accept_vector(apic, lvt & LVT_VECTOR, false);
 }
 
-/**
- * lv_lapic_accept - take a message that was found to be for this APIC
- * @apic: local APIC
- * @msg: message
- *
- * Return: as lv_apic_bus_send(), for one target.
- */
+/** lv_lapic_accept - take a message for this APIC; as lv_apic_bus_send() */
 int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg)
 {
 	switch (msg->delivery) {
@@ -269,13 +233,10 @@ int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg)
 			return LV_LINE_IGNORED;
 		return accept_vector(apic, msg->vector, msg->level);
 	case LV_DELIVER_NMI:
-		lv_lapic_event(apic, LV_LAPIC_NMI, 0);
-		return 1;
 	case LV_DELIVER_INIT:
-		lv_lapic_event(apic, LV_LAPIC_INIT, 0);
-		return 1;
 	case LV_DELIVER_SIPI:
-		lv_lapic_event(apic, LV_LAPIC_SIPI, msg->vector);
+		lv_lapic_event(apic, msg->delivery - LV_DELIVER_NMI,
+			       msg->vector);
 		return 1;
 	default:
 		/* No SMM; ExtINT comes from the PIC by INTR, not by message. */
@@ -283,7 +244,7 @@ int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg)
 	}
 }
 
-static void send_ipi(struct lv_lapic *apic, u32 icr, u32 dest)
+static void write_icr(struct lv_lapic *apic, u32 icr, u32 dest)
 {
 	bool x2apic = lv_lapic_x2apic(apic);
 	struct lv_apic_msg msg = {
@@ -295,6 +256,7 @@ static void send_ipi(struct lv_lapic *apic, u32 icr, u32 dest)
 		.x2apic = x2apic,
 	};
 
+	apic->regs[LAPIC_ICR] = icr & ~ICR_BUSY;
 	/* INIT level de-assert: only APICs on a serial bus listen to it. */
 	if (msg.delivery == LV_DELIVER_INIT &&
 	    (icr & (ICR_LEVEL | ICR_ASSERT)) == ICR_LEVEL)
@@ -311,17 +273,9 @@ static void send_ipi(struct lv_lapic *apic, u32 icr, u32 dest)
 	lv_apic_bus_send(apic->bus, &msg, apic);
 }
 
-static void write_icr(struct lv_lapic *apic, u32 icr, u32 dest)
-{
-	apic->regs[LAPIC_ICR] = icr & ~ICR_BUSY;
-	send_ipi(apic, icr, dest);
-}
-
-/**
- * lv_lapic_accepts_pic - does the PIC's INTR pin reach this vCPU?
- * @apic: local APIC
- *
- * It does through LINT0 in ExtINT mode, or past an APIC that is off.
+/*
+ * lv_lapic_accepts_pic - does the PIC's INTR pin reach this vCPU? It does
+ * through LINT0 in ExtINT mode, or past an APIC that is off.
  */
 bool lv_lapic_accepts_pic(const struct lv_lapic *apic)
 {
@@ -371,10 +325,7 @@ static void timer_start(struct lv_lapic *apic, s64 ns)
 	lv_lapic_timer_arm(apic, apic->expiry);
 }
 
-/**
- * lv_lapic_timer_expired - the armed deadline has come; called on any CPU
- * @apic: local APIC
- */
+/** lv_lapic_timer_expired - the armed deadline has come; called on any CPU */
 void lv_lapic_timer_expired(struct lv_lapic *apic)
 {
 	u64 now, period;
@@ -438,12 +389,9 @@ static void write_timer_div(struct lv_lapic *apic, u32 div)
 	timer_start_count(apic, left);
 }
 
-/**
- * lv_lapic_set_tsc_deadline - write IA32_TSC_DEADLINE
- * @apic: local APIC
- * @tsc: guest TSC value of the deadline, 0 for none
- *
- * Reading it is reading @tsc_deadline: it is 0 in the other timer modes.
+/*
+ * lv_lapic_set_tsc_deadline - write IA32_TSC_DEADLINE; 0 for none. Reading it
+ * is reading @tsc_deadline: it is 0 in the other timer modes.
  */
 void lv_lapic_set_tsc_deadline(struct lv_lapic *apic, u64 tsc)
 {
@@ -471,12 +419,8 @@ static u32 read_reg(struct lv_lapic *apic, unsigned int reg)
 		if (lv_lapic_x2apic(apic))
 			return apic->id / 16 << 16 | 1u << apic->id % 16;
 		return apic->regs[reg];
-	case LAPIC_ISR ... LAPIC_ISR + 7:
-		return bitmap_word(apic->isr, reg - LAPIC_ISR);
-	case LAPIC_TMR ... LAPIC_TMR + 7:
-		return bitmap_word(apic->tmr, reg - LAPIC_TMR);
-	case LAPIC_IRR ... LAPIC_IRR + 7:
-		return bitmap_word(apic->irr, reg - LAPIC_IRR);
+	case LAPIC_ISR ... LAPIC_IRR + 7:
+		return READ_ONCE(apic->bitmap[reg - LAPIC_ISR]);
 	case LAPIC_TIMER_COUNT:
 		return timer_count(apic);
 	default:
@@ -562,11 +506,7 @@ static bool find_reg(u32 *reg, u64 regs)
 	return true;
 }
 
-/**
- * lv_lapic_mmio_read - read the register at @offset of the APIC page
- * @apic: local APIC
- * @offset: offset in the page
- */
+/** lv_lapic_mmio_read - read the register at @offset of the APIC page */
 u32 lv_lapic_mmio_read(struct lv_lapic *apic, u32 offset)
 {
 	u32 reg = offset >> 4;
@@ -577,12 +517,7 @@ u32 lv_lapic_mmio_read(struct lv_lapic *apic, u32 offset)
 	return 0;
 }
 
-/**
- * lv_lapic_mmio_write - write the register at @offset of the APIC page
- * @apic: local APIC
- * @offset: offset in the page
- * @val: value to write
- */
+/** lv_lapic_mmio_write - write the register at @offset of the APIC page */
 void lv_lapic_mmio_write(struct lv_lapic *apic, u32 offset, u32 val)
 {
 	u32 reg = offset >> 4;
@@ -593,14 +528,7 @@ void lv_lapic_mmio_write(struct lv_lapic *apic, u32 offset, u32 val)
 		report_error(apic, ESR_ILLEGAL_REGISTER);
 }
 
-/**
- * lv_lapic_rdmsr - read an x2APIC MSR, 0x800 to 0x8ff
- * @apic: local APIC
- * @msr: MSR index
- * @val: filled in
- *
- * Return: 0, or -EINVAL for a general protection fault.
- */
+/** lv_lapic_rdmsr - read an x2APIC MSR, 0x800 to 0x8ff; -EINVAL: #GP */
 int lv_lapic_rdmsr(struct lv_lapic *apic, u32 msr, u64 *val)
 {
 	u32 reg = msr - LV_X2APIC_MSR;
@@ -613,14 +541,7 @@ int lv_lapic_rdmsr(struct lv_lapic *apic, u32 msr, u64 *val)
 	return 0;
 }
 
-/**
- * lv_lapic_wrmsr - write an x2APIC MSR, 0x800 to 0x8ff
- * @apic: local APIC
- * @msr: MSR index
- * @val: value to write
- *
- * Return: 0, or -EINVAL for a general protection fault.
- */
+/** lv_lapic_wrmsr - write one; as lv_lapic_rdmsr() */
 int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val)
 {
 	u32 reg = msr - LV_X2APIC_MSR, ignored;
@@ -645,18 +566,13 @@ int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val)
 
 /* ---- life cycle and state ---- */
 
-/**
- * lv_lapic_reset - what INIT does: all but ID and base
- * @apic: local APIC
- */
+/** lv_lapic_reset - what INIT does: all but ID and base */
 void lv_lapic_reset(struct lv_lapic *apic)
 {
 	unsigned int reg;
 
 	timer_stop(apic);
-	memset(apic->irr, 0, sizeof(apic->irr));
-	memset(apic->tmr, 0, sizeof(apic->tmr));
-	memset(apic->isr, 0, sizeof(apic->isr));
+	memset(apic->bitmap, 0, sizeof(apic->bitmap));
 	memset(apic->regs, 0, sizeof(apic->regs));
 	apic->errors = 0;
 	apic->irr_pending = false;
@@ -671,13 +587,7 @@ void lv_lapic_reset(struct lv_lapic *apic)
 		apic->regs[LAPIC_LVT_LINT0] = LV_DELIVER_EXTINT << 8;
 }
 
-/**
- * lv_lapic_init - power up; the caller then plugs it in by lv_apic_bus_add()
- * @apic: local APIC
- * @bus: the VM's APIC bus
- * @id: APIC ID
- * @bsp: it is the boot processor's
- */
+/** lv_lapic_init - power up; the caller plugs it in by lv_apic_bus_add() */
 void lv_lapic_init(struct lv_lapic *apic, struct lv_apic_bus *bus, u32 id,
 		   bool bsp)
 {
@@ -688,16 +598,10 @@ void lv_lapic_init(struct lv_lapic *apic, struct lv_apic_bus *bus, u32 id,
 	lv_lapic_reset(apic);
 }
 
-/**
- * lv_lapic_set_base - write IA32_APIC_BASE
- * @apic: local APIC
- * @base: value to write
- * @host: user space restores state, in any order: all valid modes may follow
- *	each other and no register is reset
- *
- * The caller has checked the physical address width.
- *
- * Return: 0, or -EINVAL for a general protection fault.
+/*
+ * lv_lapic_set_base - write IA32_APIC_BASE, whose width was checked; -EINVAL:
+ * #GP. @host: user space restores state, in any order: all valid modes may
+ * follow each other and no register is reset.
  */
 int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host)
 {
@@ -720,13 +624,7 @@ int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host)
 	return 0;
 }
 
-/**
- * lv_lapic_get_state - KVM_GET_LAPIC
- * @apic: local APIC
- * @state: KVM's state
- *
- * The ID is in xAPIC format in both modes, as KVM gives it by default.
- */
+/** lv_lapic_get_state - KVM_GET_LAPIC; the ID is in xAPIC format, as in KVM */
 void lv_lapic_get_state(struct lv_lapic *apic, struct kvm_lapic_state *state)
 {
 	unsigned int reg;
@@ -750,14 +648,8 @@ static u32 state_reg(const struct kvm_lapic_state *state, unsigned int reg)
 static void set_state_reg(struct lv_lapic *apic, unsigned int reg, u32 val)
 {
 	switch (reg) {
-	case LAPIC_ISR ... LAPIC_ISR + 7:
-		set_bitmap_word(apic->isr, reg - LAPIC_ISR, val);
-		break;
-	case LAPIC_TMR ... LAPIC_TMR + 7:
-		set_bitmap_word(apic->tmr, reg - LAPIC_TMR, val);
-		break;
-	case LAPIC_IRR ... LAPIC_IRR + 7:
-		set_bitmap_word(apic->irr, reg - LAPIC_IRR, val);
+	case LAPIC_ISR ... LAPIC_IRR + 7:
+		WRITE_ONCE(apic->bitmap[reg - LAPIC_ISR], val);
 		break;
 	case LAPIC_ICR2:
 		apic->regs[reg] = val;
@@ -774,13 +666,7 @@ static void set_state_reg(struct lv_lapic *apic, unsigned int reg, u32 val)
 	}
 }
 
-/**
- * lv_lapic_set_state - KVM_SET_LAPIC
- * @apic: local APIC
- * @state: KVM's state
- *
- * Return: 0, or -EINVAL if the ID is not this vCPU's.
- */
+/** lv_lapic_set_state - KVM_SET_LAPIC; -EINVAL: the ID is not this vCPU's */
 int lv_lapic_set_state(struct lv_lapic *apic,
 		       const struct kvm_lapic_state *state)
 {

@@ -92,13 +92,9 @@ static void update(struct lv_pic *pic)
 		lv_pic_raise(pic);
 }
 
-/**
+/*
  * lv_pic_set_line - @source drives @line to @level
- * @pic: the PIC pair
  * @line: line number, 8 to 15 are the slave's
- * @source: who drives it
- * @level: to which level
- *
  * Return: as documented at LV_LINE_IGNORED.
  */
 int lv_pic_set_line(struct lv_pic *pic, unsigned int line,
@@ -158,12 +154,7 @@ static unsigned int take_line(struct lv_pic *pic, unsigned int index)
 	return line;
 }
 
-/**
- * lv_pic_inta - interrupt acknowledge cycle
- * @pic: the PIC pair
- *
- * Return: the vector.
- */
+/** lv_pic_inta - interrupt acknowledge cycle; returns the vector */
 u8 lv_pic_inta(struct lv_pic *pic)
 {
 	unsigned int line = take_line(pic, MASTER), index = MASTER;
@@ -175,8 +166,6 @@ u8 lv_pic_inta(struct lv_pic *pic)
 	update(pic);
 	return pic->chip[index].irq_base + line;
 }
-
-/* ---- ports ---- */
 
 static void write_icw1(struct kvm_pic_state *chip, u8 val)
 {
@@ -264,22 +253,14 @@ static unsigned int port_chip(u16 port)
 	return (port & ~1) == PORT_SLAVE ? SLAVE : MASTER;
 }
 
-/**
- * lv_pic_owns_port - is @port one of the PICs'?
- * @port: I/O port
- */
+/** lv_pic_owns_port - is @port one of the PICs'? */
 bool lv_pic_owns_port(u16 port)
 {
 	port &= ~1;
 	return port == PORT_MASTER || port == PORT_SLAVE || port == PORT_ELCR;
 }
 
-/**
- * lv_pic_write - write to one of the PICs' ports
- * @pic: the PIC pair
- * @port: I/O port
- * @val: value to write
- */
+/** lv_pic_write - write to one of the PICs' ports */
 void lv_pic_write(struct lv_pic *pic, u16 port, u8 val)
 {
 	unsigned int index = port_chip(port);
@@ -311,11 +292,7 @@ static u8 poll(struct lv_pic *pic, unsigned int index)
 	return 0x80 | line;
 }
 
-/**
- * lv_pic_read - read one of the PICs' ports
- * @pic: the PIC pair
- * @port: I/O port
- */
+/** lv_pic_read - read one of the PICs' ports */
 u8 lv_pic_read(struct lv_pic *pic, u16 port)
 {
 	unsigned int index = port_chip(port);
@@ -330,16 +307,7 @@ u8 lv_pic_read(struct lv_pic *pic, u16 port)
 	return chip->read_reg_select ? chip->isr : chip->irr;
 }
 
-/* ---- life cycle and state ---- */
-
-/**
- * lv_pic_set_state - KVM_SET_IRQCHIP for chip @index, 0 or 1
- * @pic: the PIC pair
- * @index: 0 is the master, 1 the slave
- * @state: KVM's state
- *
- * KVM_GET_IRQCHIP is a copy of chip[index].
- */
+/** lv_pic_set_state - KVM_SET_IRQCHIP; the other way is a copy of chip[] */
 void lv_pic_set_state(struct lv_pic *pic, unsigned int index,
 		      const struct kvm_pic_state *state)
 {
@@ -361,10 +329,7 @@ void lv_pic_set_state(struct lv_pic *pic, unsigned int index,
 	update(pic);
 }
 
-/**
- * lv_pic_init - power up
- * @pic: the PIC pair
- */
+/** lv_pic_init - power up */
 void lv_pic_init(struct lv_pic *pic)
 {
 	memset(pic, 0, sizeof(*pic));

@@ -94,8 +94,6 @@ static bool output_of(const struct kvm_pit_channel_state *ch)
 	}
 }
 
-/* ---- channel 0's interrupt ---- */
-
 /* From load to interrupt, and from one to the next. */
 static u64 period_of(const struct kvm_pit_channel_state *ch)
 {
@@ -136,10 +134,8 @@ static void tick(struct lv_pit *pit)
 		pit->owed++;
 }
 
-/**
- * lv_pit_timer_expired - the armed deadline has come
- * @pit: the PIT
- *
+/*
+ * lv_pit_timer_expired - the armed deadline has come.
  * The timer cannot be waited for under the irqchip lock, so a call may be
  * late, after the guest has stopped or reloaded the channel.
  */
@@ -163,17 +159,12 @@ void lv_pit_timer_expired(struct lv_pit *pit)
 	lv_pit_timer_arm(pit, pit->expiry);
 }
 
-/**
- * lv_pit_ack - the guest has ended a timer interrupt: pay one tick if owed
- * @pit: the PIT
- */
+/** lv_pit_ack - the guest has ended a timer interrupt: pay one tick if owed */
 void lv_pit_ack(struct lv_pit *pit)
 {
 	if (pit->owed && lv_pit_pulse(pit) > 0)
 		pit->owed--;
 }
-
-/* ---- ports ---- */
 
 static void load_count(struct lv_pit *pit, unsigned int index, u16 val)
 {
@@ -303,17 +294,11 @@ static u8 read_speaker(const struct lv_pit *pit)
 {
 	const struct kvm_pit_channel_state *ch =
 		&pit->state.channels[SPEAKER_CHANNEL];
-	u8 val = 0;
+	bool data = pit->state.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON;
 
-	if (ch->gate)
-		val |= SPEAKER_GATE;
-	if (pit->state.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON)
-		val |= SPEAKER_DATA;
-	if (lv_irq_now_ns() >> REFRESH_SHIFT & 1)
-		val |= SPEAKER_REFRESH;
-	if (output_of(ch))
-		val |= SPEAKER_OUT;
-	return val;
+	return (ch->gate ? SPEAKER_GATE : 0) | (data ? SPEAKER_DATA : 0) |
+	       (lv_irq_now_ns() >> REFRESH_SHIFT & 1 ? SPEAKER_REFRESH : 0) |
+	       (output_of(ch) ? SPEAKER_OUT : 0);
 }
 
 static void write_speaker(struct lv_pit *pit, u8 val)
@@ -333,11 +318,7 @@ static void write_speaker(struct lv_pit *pit, u8 val)
 		pit->state.flags |= KVM_PIT_FLAGS_SPEAKER_DATA_ON;
 }
 
-/**
- * lv_pit_read - read a port of the PIT or the speaker port
- * @pit: the PIT
- * @port: I/O port
- */
+/** lv_pit_read - read a port of the PIT or the speaker port */
 u8 lv_pit_read(struct lv_pit *pit, u16 port)
 {
 	unsigned int index = port & 3;
@@ -349,12 +330,7 @@ u8 lv_pit_read(struct lv_pit *pit, u16 port)
 	return read_count(&pit->state.channels[array_index_nospec(index, 3)]);
 }
 
-/**
- * lv_pit_write - write a port of the PIT or the speaker port
- * @pit: the PIT
- * @port: I/O port
- * @val: value to write
- */
+/** lv_pit_write - write a port of the PIT or the speaker port */
 void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 {
 	unsigned int index = port & 3;
@@ -367,15 +343,9 @@ void lv_pit_write(struct lv_pit *pit, u16 port, u8 val)
 		write_count(pit, array_index_nospec(index, 3), val);
 }
 
-/* ---- life cycle and state ---- */
-
-/**
- * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state
- * @pit: the PIT
- * @state: KVM's state
- *
+/*
+ * lv_pit_set_state - KVM_SET_PIT2; KVM_GET_PIT2 is a copy of @state.
  * Channel 0 starts a full period now, the others count on.
- *
  * Return: 0, or -EINVAL.
  */
 int lv_pit_set_state(struct lv_pit *pit, const struct kvm_pit_state2 *state)
@@ -395,10 +365,7 @@ int lv_pit_set_state(struct lv_pit *pit, const struct kvm_pit_state2 *state)
 	return 0;
 }
 
-/**
- * lv_pit_init - power up: nothing counts until it is programmed
- * @pit: the PIT
- */
+/** lv_pit_init - power up: nothing counts until it is programmed */
 void lv_pit_init(struct lv_pit *pit)
 {
 	unsigned int i;

@@ -6,17 +6,8 @@
 
 #define PIC_CHIP_LINES 8
 
-static const u8 chip_pins[KVM_NR_IRQCHIPS] = {
-	[KVM_IRQCHIP_PIC_MASTER] = PIC_CHIP_LINES,
-	[KVM_IRQCHIP_PIC_SLAVE] = PIC_CHIP_LINES,
-	[KVM_IRQCHIP_IOAPIC] = KVM_IOAPIC_NUM_PINS,
-};
-
-/**
- * lv_msi_decode - the message that an MSI write of @data to @address sends
- * @address: MSI address
- * @data: MSI data
- *
+/*
+ * lv_msi_decode - the message that an MSI write of @data to @address sends.
  * With the redirection hint the destination names candidates, as in lowest
  * priority mode.
  */
@@ -37,13 +28,7 @@ struct lv_apic_msg lv_msi_decode(u32 address, u32 data)
 	return msg;
 }
 
-/**
- * lv_routing_gsis - how many GSIs a table for @entries must hold
- * @entries: user space's routes
- * @nr: number of @entries
- *
- * Return: the number, or -EINVAL if one is too high.
- */
+/** lv_routing_gsis - GSIs that a table for @entries must hold, or -EINVAL */
 int lv_routing_gsis(const struct kvm_irq_routing_entry *entries, u32 nr)
 {
 	u32 i, gsis = 0;
@@ -69,7 +54,10 @@ static bool has_pin(const struct lv_route *route)
 static int add_pin(struct lv_route *route,
 		   const struct kvm_irq_routing_irqchip *to)
 {
-	if (to->irqchip >= KVM_NR_IRQCHIPS || to->pin >= chip_pins[to->irqchip])
+	u32 pins = to->irqchip == KVM_IRQCHIP_IOAPIC ? KVM_IOAPIC_NUM_PINS
+						     : PIC_CHIP_LINES;
+
+	if (to->irqchip >= KVM_NR_IRQCHIPS || to->pin >= pins)
 		return -EINVAL;
 	if (route->is_msi || route->pin[to->irqchip] != LV_NO_PIN)
 		return -EINVAL;
@@ -115,15 +103,9 @@ static void clear(struct lv_routing *table)
 	}
 }
 
-/**
- * lv_routing_fill - build a table
- * @table: with @nr as lv_routing_gsis() said
- * @entries: user space's routes
- * @nr: number of @entries
- *
- * A GSI may go to one pin of each chip, or to one message.
- *
- * Return: 0, or -EINVAL.
+/*
+ * lv_routing_fill - build a table, with @nr as lv_routing_gsis() said; or
+ * -EINVAL. A GSI may go to one pin of each chip, or to one message.
  */
 int lv_routing_fill(struct lv_routing *table,
 		    const struct kvm_irq_routing_entry *entries, u32 nr)
@@ -140,13 +122,10 @@ int lv_routing_fill(struct lv_routing *table,
 	return 0;
 }
 
-/**
- * lv_routing_default - KVM's table after KVM_CREATE_IRQCHIP
- * @table: with @nr = LV_DEFAULT_GSIS
- *
- * GSI n goes to pin n of the I/O APIC, and up to 15 to line n of the PIC. That
- * holds for GSI 0, too: who wants the timer on pin 2, where PCs have it, says
- * so with KVM_SET_GSI_ROUTING.
+/*
+ * lv_routing_default - KVM's table after KVM_CREATE_IRQCHIP: GSI n goes to pin
+ * n of the I/O APIC, and up to 15 to line n of the PIC. That holds for GSI 0,
+ * too: who wants the timer on pin 2, where PCs have it, says so.
  */
 void lv_routing_default(struct lv_routing *table)
 {

@@ -5,9 +5,6 @@
  * A page whose bit is clear is mapped read-only, so that the first write to it
  * faults. While a slot is logged, it has small mappings only.
  */
-#include <linux/mm.h>
-#include <linux/uaccess.h>
-
 #include "../labvisor.h"
 
 /* Pages whose bits go to or from user space in one piece. */
@@ -63,29 +60,18 @@ static int get_chunk(struct lv_vm *vm, const struct lv_slot *slot,
 	return copy_to_user(to + BIT_WORD(first), bits, bytes) ? -EFAULT : 0;
 }
 
-/**
- * lv_ioctl_get_dirty_log() - read a slot's log, and clear it if not "manual"
- * @vm: the VM
- * @data: struct kvm_dirty_log
- * @arg: unused
- */
-long lv_ioctl_get_dirty_log(struct lv_vm *vm, void *data, unsigned long arg)
+/* Read a slot's log, and clear it if it is not "manual". */
+LV_IOCTL(get_dirty_log)
 {
 	const struct kvm_dirty_log *log = data;
-	const struct lv_slot *slot;
+	const struct lv_slot *slot = logged_slot(vm, log->slot);
 	unsigned long first;
 	int ret = 0;
 
-	mutex_lock(&vm->lock);
-	slot = logged_slot(vm, log->slot);
-	if (IS_ERR(slot)) {
-		ret = PTR_ERR(slot);
-		goto out;
-	}
+	if (IS_ERR(slot))
+		return PTR_ERR(slot);
 	for (first = 0; first < slot->npages && !ret; first += CHUNK_PAGES)
 		ret = get_chunk(vm, slot, first, log->dirty_bitmap);
-out:
-	mutex_unlock(&vm->lock);
 	return ret;
 }
 
@@ -106,36 +92,21 @@ static int clear_pages(struct lv_vm *vm, const struct lv_slot *slot,
 	return 0;
 }
 
-/**
- * lv_ioctl_clear_dirty_log() - clear pages that user space names
- * @vm: the VM
- * @data: struct kvm_clear_dirty_log
- * @arg: unused
- */
-long lv_ioctl_clear_dirty_log(struct lv_vm *vm, void *data, unsigned long arg)
+/* Clear the pages that user space names. */
+LV_IOCTL(clear_dirty_log)
 {
 	const struct kvm_clear_dirty_log *log = data;
 	const struct lv_slot *slot;
 	u64 left;
-	int ret;
 
 	if (log->first_page % BITS_PER_LONG)
 		return -EINVAL;
-	mutex_lock(&vm->lock);
 	slot = logged_slot(vm, log->slot);
-	if (IS_ERR(slot)) {
-		ret = PTR_ERR(slot);
-		goto out;
-	}
-	ret = -EINVAL;
-	if (log->first_page > slot->npages)
-		goto out;
+	if (IS_ERR(slot))
+		return PTR_ERR(slot);
 	left = slot->npages - log->first_page;
-	if (log->num_pages > left ||
+	if (log->first_page > slot->npages || log->num_pages > left ||
 	    (log->num_pages < left && log->num_pages % BITS_PER_LONG))
-		goto out;
-	ret = clear_pages(vm, slot, log);
-out:
-	mutex_unlock(&vm->lock);
-	return ret;
+		return -EINVAL;
+	return clear_pages(vm, slot, log);
 }

@@ -8,7 +8,6 @@
  * host knows without asking that the page may change.
  */
 #include <linux/mem_encrypt.h>
-#include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 
@@ -16,18 +15,12 @@
 
 #define fmt (&lv_backend->tdp)
 
-/**
- * struct host_page - what the launcher's page tables say about an address
- * @pfn: host frame at the address itself, also inside a large page
- * @level: page size, as a level
- * @writable: writable, and dirty already
- * @cached: ordinary memory, not a device's
- */
+/* struct host_page - what the launcher's page tables say about an address */
 struct host_page {
-	lv_pfn_t pfn;
-	int level;
-	bool writable;
-	bool cached;
+	lv_pfn_t pfn; /* of the address itself, also inside a large page */
+	int level; /* page size, as a level */
+	bool writable; /* writable, and dirty already */
+	bool cached; /* ordinary memory, not a device's */
 };
 
 /** struct fault - a fault on the way; @level is known once the host's page is */
@@ -70,17 +63,6 @@ static bool host_walk(hva_t hva, struct host_page *page)
 	page->writable = rw && entry & _PAGE_DIRTY;
 	page->cached = !(entry & cache);
 	return true;
-}
-
-static bool host_page_get(hva_t hva, struct host_page *page)
-{
-	unsigned long flags;
-	bool ret;
-
-	local_irq_save(flags);
-	ret = host_walk(hva, page);
-	local_irq_restore(flags);
-	return ret;
 }
 
 /* The largest mapping that stays in the slot and in the host's page. */
@@ -131,13 +113,17 @@ static int map_locked(struct lv_vcpu *v, struct fault *f)
 	struct lv_mmu *mmu = &v->vm->mmu;
 	const struct lv_slot *slot = f->slot;
 	struct host_page page;
-	bool writable;
+	unsigned long flags;
+	bool found, writable;
 	int ret;
 
 	if (unlikely(mmu->invalidating) && f->hva >= mmu->inv_start &&
 	    f->hva < mmu->inv_end)
 		return -EBUSY;
-	if (!host_page_get(f->hva, &page) || (f->write && !page.writable))
+	local_irq_save(flags);
+	found = host_walk(f->hva, &page);
+	local_irq_restore(flags);
+	if (!found || (f->write && !page.writable))
 		return -EAGAIN;
 	/* A logged page becomes writable when it is written. */
 	writable = page.writable && !(slot->flags & KVM_MEM_READONLY) &&

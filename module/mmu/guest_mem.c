@@ -5,9 +5,6 @@
  * The caller holds vm->mem.srcu and runs in the VM's mm. Slots were checked by
  * access_ok() when they were made.
  */
-#include <linux/mm.h>
-#include <linux/uaccess.h>
-
 #include "../labvisor.h"
 
 /*
@@ -73,16 +70,9 @@ static int copy(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
 	return 0;
 }
 
-/**
- * lv_gpa_read() - read guest memory
- * @vm: the VM
- * @gpa: from where
- * @buf: to where
- * @len: how much; may cross pages
- * @atomic: do not fault pages in
- *
- * Return: 0; -EFAULT: not memory, or not accessible; -EAGAIN: @atomic, and
- * not resident.
+/*
+ * lv_gpa_read - read guest memory; it may cross pages. -EFAULT: not memory, or
+ * not accessible; -EAGAIN: @atomic, and not resident
  */
 int lv_gpa_read(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
 		bool atomic)
@@ -90,16 +80,9 @@ int lv_gpa_read(struct lv_vm *vm, gpa_t gpa, void *buf, unsigned int len,
 	return copy(vm, gpa, buf, len, false, atomic);
 }
 
-/**
- * lv_gpa_write() - write guest memory
- * @vm: the VM
- * @gpa: to where
- * @buf: from where
- * @len: how much; may cross pages, the first of which may then be written
- *	although a later one fails
- * @atomic: do not fault pages in
- *
- * Return: as lv_gpa_read(), or -EPERM for read-only memory.
+/*
+ * lv_gpa_write - write it; as lv_gpa_read(), or -EPERM: read-only. The first of
+ * two pages may be written although the other one fails.
  */
 int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
 		 bool atomic)
@@ -120,16 +103,7 @@ static int get_entry(void __user *uptr, unsigned int size, u64 *val)
 	return 0;
 }
 
-/**
- * lv_gpa_read_entry() - read a guest page-table entry, in one piece
- * @vm: the VM
- * @gpa: its address, aligned
- * @size: 4 or 8
- * @val: the entry
- * @atomic: do not fault pages in
- *
- * Return: as lv_gpa_read().
- */
+/** lv_gpa_read_entry - read an aligned entry of 4 or 8 bytes in one piece */
 int lv_gpa_read_entry(struct lv_vm *vm, gpa_t gpa, unsigned int size, u64 *val,
 		      bool atomic)
 {
@@ -175,17 +149,11 @@ static int cmpxchg_user(void __user *uptr, void *old, const void *new,
 	}
 }
 
-/**
- * lv_gpa_cmpxchg() - compare and exchange in guest memory
- * @vm: the VM
+/*
+ * lv_gpa_cmpxchg - compare and exchange 1, 2, 4 or 8 bytes
  * @gpa: where; aligned to @len, for a split lock would be fatal in the kernel
- * @old: value to expect; the value found, if it is another
- * @new: value to store
- * @len: 1, 2, 4 or 8
- * @atomic: do not fault pages in
- *
- * Return: 0: stored; 1: not stored, @old updated; -EINVAL: no such @len, or
- * not aligned; otherwise as lv_gpa_write().
+ * Return: 0: stored; 1: not stored, what is there is now in @old; -EINVAL: no
+ * such @len, or not aligned; otherwise as lv_gpa_write().
  */
 int lv_gpa_cmpxchg(struct lv_vm *vm, gpa_t gpa, void *old, const void *new,
 		   unsigned int len, bool atomic)

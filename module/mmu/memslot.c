@@ -6,10 +6,6 @@
  * published. A change builds a new array and publishes it; the old one is freed
  * when nobody uses it any more (SRCU).
  */
-#include <linux/mm.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
-
 #include "../labvisor.h"
 
 /* More would overflow the int that counts pages in the host's mm code. */
@@ -151,24 +147,20 @@ static gfn_t max_gfn(void)
 	return 1ULL << (bits - PAGE_SHIFT);
 }
 
-static int region_check(const struct kvm_userspace_memory_region *mem)
+static bool region_valid(const struct kvm_userspace_memory_region *mem)
 {
-	if (mem->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
-		return -EINVAL;
-	if ((mem->memory_size | mem->guest_phys_addr | mem->userspace_addr) &
-	    ~PAGE_MASK)
-		return -EINVAL;
-	if (!access_ok((void __user *)(hva_t)mem->userspace_addr,
-		       mem->memory_size))
-		return -EINVAL;
-	/* The upper half selects an address space; there is only one. */
-	if (mem->slot >= LV_NR_USER_REGIONS)
-		return -EINVAL;
-	if (mem->guest_phys_addr + mem->memory_size < mem->guest_phys_addr)
-		return -EINVAL;
-	if (mem->memory_size >> PAGE_SHIFT > MAX_SLOT_PAGES)
-		return -EINVAL;
-	return 0;
+	u64 bits = mem->memory_size | mem->guest_phys_addr |
+		   mem->userspace_addr;
+
+	/* The upper half of the slot selects an address space; there is one. */
+	return !(mem->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)) &&
+	       !(bits & ~PAGE_MASK) &&
+	       access_ok((void __user *)(hva_t)mem->userspace_addr,
+			 mem->memory_size) &&
+	       mem->slot < LV_NR_USER_REGIONS &&
+	       mem->guest_phys_addr + mem->memory_size >=
+		       mem->guest_phys_addr &&
+	       mem->memory_size >> PAGE_SHIFT <= MAX_SLOT_PAGES;
 }
 
 static bool slot_overlaps(struct lv_vm *vm, const struct lv_slot *new)
@@ -226,14 +218,8 @@ static int slot_set(struct lv_vm *vm, const struct lv_slot *old,
 	return ret;
 }
 
-/**
- * lv_ioctl_set_user_memory_region() - create, change, move or delete a slot
- * @vm: the VM
- * @data: struct kvm_userspace_memory_region
- * @arg: unused
- */
-long lv_ioctl_set_user_memory_region(struct lv_vm *vm, void *data,
-				     unsigned long arg)
+/* Create, change, move or delete a slot. */
+LV_IOCTL(set_user_memory_region)
 {
 	const struct kvm_userspace_memory_region *mem = data;
 	struct lv_slot new = {
@@ -244,19 +230,13 @@ long lv_ioctl_set_user_memory_region(struct lv_vm *vm, void *data,
 		.id = mem->slot,
 	};
 	const struct lv_slot *old;
-	int ret;
 
-	ret = region_check(mem);
-	if (ret)
-		return ret;
-	mutex_lock(&vm->lock);
+	if (!region_valid(mem))
+		return -EINVAL;
 	old = slot_by_id(lv_slots(vm), mem->slot);
 	if (new.npages)
-		ret = slot_set(vm, old, &new);
-	else
-		ret = old ? slot_remove(vm, old, NULL) : -EINVAL;
-	mutex_unlock(&vm->lock);
-	return ret;
+		return slot_set(vm, old, &new);
+	return old ? slot_remove(vm, old, NULL) : -EINVAL;
 }
 
 int lv_memory_init(struct lv_vm *vm)

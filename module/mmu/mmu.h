@@ -17,70 +17,48 @@
 struct lv_vm;
 struct lv_vcpu;
 
-/**
- * struct lv_slot - guest physical memory backed by the launcher's memory
- * @gfn: first guest frame
- * @npages: length
- * @hva: where it is mapped in the launcher
- * @dirty: bitmap of written pages, if KVM_MEM_LOG_DIRTY_PAGES; shared by the
- *	versions of the slot
- * @flags: KVM_MEM_* flags
- * @id: number that user space gave it
- * @gone: being removed: it is no memory any more, but still has mappings
- */
+/* struct lv_slot - guest physical memory backed by the launcher's memory */
 struct lv_slot {
-	gfn_t gfn;
-	u64 npages;
-	hva_t hva;
+	gfn_t gfn; /* first guest frame */
+	u64 npages; /* length */
+	hva_t hva; /* where it is mapped in the launcher */
+	/* bitmap of written pages, shared by the versions of the slot */
 	unsigned long *dirty;
-	u32 flags;
-	u16 id;
-	bool gone;
+	u32 flags; /* KVM_MEM_* flags */
+	u16 id; /* number that user space gave it */
+	bool gone; /* being removed: no memory any more, but still mapped */
 };
 
-/**
- * struct lv_slots - one version of a VM's slots, constant once published
- * @generation: number of the version
- * @hint: index of the slot found last (atomic)
- * @nr: number of slots
- * @slot: sorted by @gfn, without overlaps, followed by an empty one
- */
+/* struct lv_slots - one version of a VM's slots, constant once published */
 struct lv_slots {
-	u64 generation;
-	unsigned int hint;
-	unsigned int nr;
-	struct lv_slot slot[];
+	u64 generation; /* number of the version */
+	unsigned int hint; /* index of the slot found last (atomic) */
+	unsigned int nr; /* number of slots */
+	struct lv_slot slot[]; /* sorted, without overlaps, and an empty one */
 };
 
-/*
- * struct lv_memory - the memory slots of a VM
- * @slots: current version (SRCU @srcu; replaced under vm->lock)
- */
+/* struct lv_memory - the memory slots of a VM */
 struct lv_memory {
+	/* (SRCU @srcu; replaced under vm->lock) */
 	struct lv_slots __rcu *slots;
 	struct srcu_struct srcu;
 };
 
-/**
- * struct lv_mmu - the nested page tables of a VM
- * @lock: read: install entries with cmpxchg; write: zap, write-protect, free
- *	tables. Never spin on it with interrupts off: a writer waits for the
- *	other CPUs to take its TLB flush.
- * @root: physical address of the top-level table (once)
- * @nr_tables: pages that the tables take (atomic)
- * @notifier: subscription to the launcher's mm (once)
- * @invalidating: host invalidations in progress (lock)
- * @inv_start: lowest address that they invalidate (lock)
- * @inv_end: end of the highest one (lock)
- */
+/* struct lv_mmu - the nested page tables of a VM */
 struct lv_mmu {
+	/*
+	 * read: install entries with cmpxchg; write: zap, write-protect, free
+	 * tables. Never spin on it with interrupts off: a writer waits for
+	 * the other CPUs to take its TLB flush.
+	 */
 	rwlock_t lock;
-	hpa_t root;
-	atomic_long_t nr_tables;
+	hpa_t root; /* physical address of the top-level table (once) */
+	atomic_long_t nr_tables; /* pages that the tables take (atomic) */
+	/* subscription to the launcher's mm (once) */
 	struct mmu_notifier notifier;
-	unsigned int invalidating;
-	hva_t inv_start;
-	hva_t inv_end;
+	unsigned int invalidating; /* host invalidations in progress (lock) */
+	hva_t inv_start; /* lowest address that they invalidate (lock) */
+	hva_t inv_end; /* end of the highest one (lock) */
 };
 
 /* A fault adds a table on each level below the root at most. */
@@ -103,11 +81,7 @@ int lv_memory_init(struct lv_vm *vm);
 void lv_memory_free(struct lv_vm *vm); /* after lv_mmu_free() */
 const struct lv_slot *lv_slot_search(struct lv_slots *slots, gfn_t gfn);
 
-/**
- * lv_slot_find() - the slot that holds a guest frame, or NULL
- * @slots: from lv_slots()
- * @gfn: guest frame
- */
+/** lv_slot_find - the slot that holds a guest frame, or NULL */
 static inline const struct lv_slot *lv_slot_find(struct lv_slots *slots,
 						 gfn_t gfn)
 {
@@ -132,28 +106,20 @@ static inline void lv_mark_dirty_gfn(const struct lv_slot *slot, gfn_t gfn)
 
 /* ---- nested page tables (tdp.c) ---- */
 
-/**
- * enum lv_tdp_op - what to do to a range of guest memory
- * @LV_TDP_ZAP: remove mappings, and tables that become empty by it
- * @LV_TDP_PROTECT: make small mappings read-only, remove large ones
- * @LV_TDP_TEST_YOUNG: see if it was accessed
- * @LV_TDP_CLEAR_YOUNG: the same, and forget it
- */
+/* enum lv_tdp_op - what to do to a range of guest memory */
 enum lv_tdp_op {
-	LV_TDP_ZAP,
-	LV_TDP_PROTECT,
-	LV_TDP_TEST_YOUNG,
-	LV_TDP_CLEAR_YOUNG,
+	LV_TDP_ZAP, /* remove mappings, and tables that become empty by it */
+	LV_TDP_PROTECT, /* make small mappings read-only, remove large ones */
+	LV_TDP_TEST_YOUNG, /* see if it was accessed */
+	LV_TDP_CLEAR_YOUNG, /* the same, and forget it */
 };
 
-bool lv_tdp_is_leaf(u64 entry, int level);
 int lv_tdp_map(struct lv_vm *vm, struct lv_mmu_cache *cache, gfn_t gfn,
 	       int level, u64 leaf);
 bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 		   bool may_yield);
 void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 		    unsigned int nr);
-bool lv_tdp_young(struct lv_vm *vm, gfn_t start, gfn_t end, bool clear);
 int lv_tdp_init(struct lv_vm *vm);
 void lv_tdp_free(struct lv_vm *vm);
 int lv_mmu_cache_fill(struct lv_mmu_cache *cache);

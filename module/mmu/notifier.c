@@ -6,7 +6,6 @@
  * Callbacks run in reclaim and under the host's page-table locks: they take
  * mmu.lock and SRCU, allocate nothing, and sleep only where the host allows.
  */
-#include <linux/mm.h>
 #include <linux/sched/mm.h>
 
 #include "../labvisor.h"
@@ -31,11 +30,12 @@ static bool slot_range(const struct lv_slot *slot, hva_t start, hva_t end,
 	return true;
 }
 
-/* Zap what is mapped in [start, end); mmu.lock is held for writing. */
-static bool zap_hva(struct lv_vm *vm, hva_t start, hva_t end, bool may_yield)
+/* Change what is mapped in [start, end); mmu.lock is held as @op needs it. */
+static bool change_hva(struct lv_vm *vm, enum lv_tdp_op op, hva_t start,
+		       hva_t end, bool may_yield)
 {
 	struct lv_slots *slots;
-	bool zapped = false;
+	bool changed = false;
 	gfn_t first, last;
 	unsigned int i;
 	int idx;
@@ -44,10 +44,10 @@ static bool zap_hva(struct lv_vm *vm, hva_t start, hva_t end, bool may_yield)
 	slots = lv_slots(vm);
 	for (i = 0; i < slots->nr; i++)
 		if (slot_range(&slots->slot[i], start, end, &first, &last))
-			zapped |= lv_tdp_change(vm, LV_TDP_ZAP, first, last + 1,
-						may_yield);
+			changed |= lv_tdp_change(vm, op, first, last + 1,
+						 may_yield);
 	srcu_read_unlock(&vm->mem.srcu, idx);
-	return zapped;
+	return changed;
 }
 
 /*
@@ -69,8 +69,8 @@ static int invalidate_range_start(struct mmu_notifier *notifier,
 		mmu->inv_start = min(mmu->inv_start, range->start);
 		mmu->inv_end = max(mmu->inv_end, range->end);
 	}
-	zap_hva(vm, range->start, range->end,
-		mmu_notifier_range_blockable(range));
+	change_hva(vm, LV_TDP_ZAP, range->start, range->end,
+		   mmu_notifier_range_blockable(range));
 	write_unlock(&mmu->lock);
 	return 0;
 }
@@ -85,22 +85,14 @@ static void invalidate_range_end(struct mmu_notifier *notifier,
 	write_unlock(&mmu->lock);
 }
 
-static bool young_hva(struct lv_vm *vm, hva_t start, hva_t end, bool clear)
+static bool young_hva(struct lv_vm *vm, enum lv_tdp_op op, hva_t start,
+		      hva_t end)
 {
-	struct lv_slots *slots;
-	bool young = false;
-	gfn_t first, last;
-	unsigned int i;
-	int idx;
+	bool young;
 
-	idx = srcu_read_lock(&vm->mem.srcu);
 	read_lock(&vm->mmu.lock);
-	slots = lv_slots(vm);
-	for (i = 0; i < slots->nr; i++)
-		if (slot_range(&slots->slot[i], start, end, &first, &last))
-			young |= lv_tdp_young(vm, first, last + 1, clear);
+	young = change_hva(vm, op, start, end, false);
 	read_unlock(&vm->mmu.lock);
-	srcu_read_unlock(&vm->mem.srcu, idx);
 	return young;
 }
 
@@ -111,10 +103,10 @@ static int clear_young(struct mmu_notifier *notifier, struct mm_struct *mm,
 	bool young;
 
 	if (lv_backend->tdp.accessed)
-		return young_hva(vm, start, end, true);
+		return young_hva(vm, LV_TDP_CLEAR_YOUNG, start, end);
 	/* Without accessed bits, see whether the guest maps it again. */
 	write_lock(&vm->mmu.lock);
-	young = zap_hva(vm, start, end, false);
+	young = change_hva(vm, LV_TDP_ZAP, start, end, false);
 	write_unlock(&vm->mmu.lock);
 	return young;
 }
@@ -122,8 +114,8 @@ static int clear_young(struct mmu_notifier *notifier, struct mm_struct *mm,
 static int test_young(struct mmu_notifier *notifier, struct mm_struct *mm,
 		      unsigned long address)
 {
-	return young_hva(notifier_vm(notifier), address, address + PAGE_SIZE,
-			 false);
+	return young_hva(notifier_vm(notifier), LV_TDP_TEST_YOUNG, address,
+			 address + PAGE_SIZE);
 }
 
 /* The launcher is gone: nothing can run the guest any more. */
@@ -132,7 +124,7 @@ static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
 	struct lv_vm *vm = notifier_vm(notifier);
 
 	write_lock(&vm->mmu.lock);
-	zap_hva(vm, 0, ULONG_MAX, true);
+	change_hva(vm, LV_TDP_ZAP, 0, ULONG_MAX, true);
 	write_unlock(&vm->mmu.lock);
 }
 
@@ -145,10 +137,7 @@ static const struct mmu_notifier_ops notifier_ops = {
 	.release = release,
 };
 
-/**
- * lv_mmu_init() - give a VM nested page tables that follow its mm
- * @vm: the VM; its slots exist, and vm->mm is the caller's
- */
+/** lv_mmu_init - nested page tables that follow the caller's mm, the VM's */
 int lv_mmu_init(struct lv_vm *vm)
 {
 	int ret;

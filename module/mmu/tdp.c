@@ -9,10 +9,8 @@
  * before it drops the lock: the next one may find nothing to zap, and has to
  * rely on no CPU using what is gone.
  */
-#include <linux/gfp.h>
 #include <linux/list.h>
 #include <linux/mem_encrypt.h>
-#include <linux/mm.h>
 
 #include "../labvisor.h"
 
@@ -21,8 +19,8 @@
 /* A pass over 1 GiB of guest memory may go on without a pause. */
 #define PASS_PAGES lv_level_pages(3)
 
-/** lv_tdp_is_leaf() - does this present entry map memory? */
-bool lv_tdp_is_leaf(u64 entry, int level)
+/* Does this present entry map memory? */
+static bool lv_tdp_is_leaf(u64 entry, int level)
 {
 	return level == 1 || entry & fmt->large;
 }
@@ -94,16 +92,10 @@ static int set_leaf(u64 *entry, int level, u64 leaf)
 	return 0;
 }
 
-/**
- * lv_tdp_map() - install a leaf, or add its permissions to one that is there
- * @vm: the VM, whose mmu.lock is held for reading
- * @cache: where new tables come from
- * @gfn: guest frame
- * @level: level of the leaf
- * @leaf: the entry
- *
- * Return: 0; -ENOMEM: fill the cache first; -EEXIST: zap first what is mapped
- * there with another page size.
+/*
+ * lv_tdp_map - install a leaf, or add its permissions to one that is there;
+ * mmu.lock is held for reading. -ENOMEM: fill the cache, where new tables come
+ * from; -EEXIST: zap first what is mapped there with another page size.
  */
 int lv_tdp_map(struct lv_vm *vm, struct lv_mmu_cache *cache, gfn_t gfn,
 	       int level, u64 leaf)
@@ -129,22 +121,14 @@ int lv_tdp_map(struct lv_vm *vm, struct lv_mmu_cache *cache, gfn_t gfn,
 	}
 }
 
-/**
- * struct change - a pass over the entries of a range
- * @op: what to do
- * @start: first guest frame
- * @end: end of the range
- * @freed: tables that were cut off
- * @flush: something was removed
- * @young: something had been accessed
- */
+/* struct change - a pass over the entries of a range */
 struct change {
-	enum lv_tdp_op op;
-	gfn_t start;
-	gfn_t end;
-	struct list_head freed;
-	bool flush;
-	bool young;
+	enum lv_tdp_op op; /* what to do */
+	gfn_t start; /* first guest frame */
+	gfn_t end; /* end of the range */
+	struct list_head freed; /* tables that were cut off */
+	bool flush; /* something was removed */
+	bool young; /* something had been accessed */
 };
 
 static void change_leaf(struct change *c, u64 *entry, u64 old, int level)
@@ -215,15 +199,16 @@ static void change_finish(struct lv_vm *vm, struct change *c)
 	free_tables(&vm->mmu, c);
 }
 
-/**
- * lv_tdp_change() - take mappings or permissions away, and flush the TLBs
- * @vm: the VM, whose mmu.lock is held for writing
- * @op: LV_TDP_ZAP or LV_TDP_PROTECT
- * @start: first guest frame
+/*
+ * lv_tdp_change - take mappings or permissions away, and flush the TLBs; or
+ * see if memory was accessed. mmu.lock is held, for writing if anything goes.
  * @end: end of the range; large mappings that it cuts go as a whole
  * @may_yield: drop the lock and sleep if others wait
+ * Return: true if there was something to change, or something accessed.
  *
- * Return: true if there was something to change.
+ * The TLBs are not flushed when accessed bits are cleared, as the host does not
+ * for its own page tables on x86: a CPU that keeps a translation for long makes
+ * the page look older.
  */
 bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 		   bool may_yield)
@@ -232,7 +217,8 @@ bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 	u64 *root = __va(vm->mmu.root);
 	bool changed = false;
 
-	lockdep_assert_held_write(&vm->mmu.lock);
+	if (op == LV_TDP_ZAP || op == LV_TDP_PROTECT)
+		lockdep_assert_held_write(&vm->mmu.lock);
 	for (; start < end; start = c.end) {
 		c.start = start;
 		c.end = min(end, round_down(start, PASS_PAGES) + PASS_PAGES);
@@ -245,55 +231,27 @@ bool lv_tdp_change(struct lv_vm *vm, enum lv_tdp_op op, gfn_t start, gfn_t end,
 		}
 	}
 	change_finish(vm, &c);
-	return changed;
+	return changed || c.young;
 }
 
-/**
- * lv_tdp_protect() - make single pages read-only, and flush the TLBs once
- * @vm: the VM, whose mmu.lock is held for writing
- * @base: guest frame of the first bit
- * @bits: which pages
- * @nr: number of bits
+/*
+ * lv_tdp_protect - make single pages read-only, and flush the TLBs once; bits
+ * count from @base, mmu.lock is held for writing
  */
 void lv_tdp_protect(struct lv_vm *vm, gfn_t base, const unsigned long *bits,
 		    unsigned int nr)
 {
-	struct change c = {
-		.op = LV_TDP_PROTECT,
-		.freed = LIST_HEAD_INIT(c.freed),
-	};
+	struct change c = { .op = LV_TDP_PROTECT,
+			    .freed = LIST_HEAD_INIT(c.freed) };
 	unsigned int start, end;
 
 	lockdep_assert_held_write(&vm->mmu.lock);
-	for_each_set_bitrange(start, end, bits, nr)
-	{
+	for_each_set_bitrange(start, end, bits, nr) {
 		c.start = base + start;
 		c.end = base + end;
 		change_table(&c, __va(vm->mmu.root), fmt->levels, 0);
 	}
 	change_finish(vm, &c);
-}
-
-/**
- * lv_tdp_young() - was guest memory accessed since the last time?
- * @vm: the VM, whose mmu.lock is held
- * @start: first guest frame
- * @end: end of the range
- * @clear: forget it; only if there are accessed bits
- *
- * The TLBs are not flushed, as the host does not for its own page tables on
- * x86: a CPU that keeps a translation for long makes the page look older.
- */
-bool lv_tdp_young(struct lv_vm *vm, gfn_t start, gfn_t end, bool clear)
-{
-	struct change c = {
-		.op = clear ? LV_TDP_CLEAR_YOUNG : LV_TDP_TEST_YOUNG,
-		.start = start,
-		.end = end,
-	};
-
-	change_table(&c, __va(vm->mmu.root), fmt->levels, 0);
-	return c.young;
 }
 
 int lv_tdp_init(struct lv_vm *vm)
@@ -310,11 +268,9 @@ int lv_tdp_init(struct lv_vm *vm)
 
 void lv_tdp_free(struct lv_vm *vm)
 {
-	struct change c = {
-		.op = LV_TDP_ZAP,
-		.end = ~0ULL,
-		.freed = LIST_HEAD_INIT(c.freed),
-	};
+	struct change c = { .op = LV_TDP_ZAP,
+			    .end = ~0ULL,
+			    .freed = LIST_HEAD_INIT(c.freed) };
 	void *root = __va(vm->mmu.root);
 
 	change_table(&c, root, fmt->levels, 0);

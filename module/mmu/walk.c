@@ -18,22 +18,14 @@
 
 #define MAX_LEVELS 5
 
-/**
- * struct path - the entries that a walk used
- * @gpa: where they are, by level
- * @pte: what they are, by level
- * @all: bits that all of them have
- * @any: bits that one of them has
- * @leaf: level of the last one
- * @shift: log2 of the page's size
- */
+/* struct path - the entries that a walk used */
 struct path {
-	gpa_t gpa[MAX_LEVELS + 1];
-	u64 pte[MAX_LEVELS + 1];
-	u64 all;
-	u64 any;
-	int leaf;
-	unsigned int shift;
+	gpa_t gpa[MAX_LEVELS + 1]; /* where they are, by level */
+	u64 pte[MAX_LEVELS + 1]; /* what they are, by level */
+	u64 all; /* bits that all of them have */
+	u64 any; /* bits that one of them has */
+	int leaf; /* level of the last one */
+	unsigned int shift; /* log2 of the page's size */
 };
 
 static int fault(struct lv_walk *w, u32 access, u32 bits)
@@ -185,15 +177,10 @@ static gpa_t leaf_address(const struct lv_walk *w, const struct path *path,
 	return gpa | (gva & offset);
 }
 
-/**
- * lv_walk() - translate a guest virtual address
- * @w: how the guest has set up paging
- * @gva: the address; canonical, in long mode
- * @access: LV_PF_WRITE, LV_PF_USER, LV_PF_FETCH
- * @gpa: where the result goes
- *
- * Sets accessed and dirty bits as the access itself would. Permissions depend
- * on @w->smap, which is for data accesses by the supervisor.
+/*
+ * lv_walk - translate a guest virtual address, canonical in long mode, for an
+ * access of LV_PF_WRITE, LV_PF_USER, LV_PF_FETCH. Sets accessed and dirty bits
+ * as the access itself would. @w->smap is for data accesses by the supervisor.
  *
  * Return: 0; LV_WALK_FAULT: the guest gets a page fault with @w->error; or
  * what a hook failed with.

@@ -18,32 +18,19 @@
 /* lv_walk() returns it if the guest gets a page fault. */
 #define LV_WALK_FAULT 1
 
-/**
- * struct lv_walk - how the guest has set up paging; filled in by the caller
- * @owner: for the hooks
- * @root: physical address of the top-level table
- * @levels: 0: paging is off; 2: 32-bit; 3: PAE; 4 or 5: long mode
- * @phys_bits: width of physical addresses, at most 52
- * @pse: CR4.PSE, 4 MiB pages; for 2 levels only
- * @gbpages: 1 GiB pages exist
- * @wp: CR0.WP
- * @nx: EFER.NXE; not for 2 levels
- * @smep: CR4.SMEP
- * @smap: CR4.SMAP is on and RFLAGS.AC does not lift it
- * @error: out: error code of the page fault
- */
+/* struct lv_walk - how the guest has set up paging; filled in by the caller */
 struct lv_walk {
-	void *owner;
-	gpa_t root;
-	u8 levels;
-	u8 phys_bits;
-	bool pse;
-	bool gbpages;
-	bool wp;
-	bool nx;
-	bool smep;
-	bool smap;
-	u32 error;
+	void *owner; /* for the hooks */
+	gpa_t root; /* physical address of the top-level table */
+	u8 levels; /* 0: paging is off; 2: 32-bit; 3: PAE; 4 or 5: long mode */
+	u8 phys_bits; /* width of physical addresses, at most 52 */
+	bool pse; /* CR4.PSE, 4 MiB pages; for 2 levels only */
+	bool gbpages; /* 1 GiB pages exist */
+	bool wp; /* CR0.WP */
+	bool nx; /* EFER.NXE; not for 2 levels */
+	bool smep; /* CR4.SMEP */
+	bool smap; /* CR4.SMAP is on and RFLAGS.AC does not lift it */
+	u32 error; /* out: error code of the page fault */
 };
 
 int lv_walk(struct lv_walk *w, gva_t gva, u32 access, gpa_t *gpa);

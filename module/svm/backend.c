@@ -93,10 +93,8 @@ static int svm_check_cpu(void)
 {
 	u64 vm_cr;
 
-	if (!boot_cpu_has(X86_FEATURE_SVM)) {
-		pr_err("this CPU has no SVM; on a virtual host, turn nested virtualization on\n");
-		return -EOPNOTSUPP;
-	}
+	if (!boot_cpu_has(X86_FEATURE_SVM))
+		return -ENODEV;
 	if (!boot_cpu_has(X86_FEATURE_NPT)) {
 		pr_err("this CPU has SVM but no nested paging, which Labvisor needs\n");
 		return -EOPNOTSUPP;
@@ -243,7 +241,6 @@ struct lv_backend svm_backend = {
 	.get_shadow = svm_get_shadow,
 	.set_shadow = svm_set_shadow,
 	.set_tpr = svm_set_tpr,
-	.get_tpr = svm_get_tpr,
 	.flush_tlb = svm_flush_tlb,
 	.dump = svm_dump,
 };

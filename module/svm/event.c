@@ -195,8 +195,3 @@ void svm_set_tpr(struct lv_vcpu *v, u8 cr8, u8 threshold)
 	control->int_ctl = (control->int_ctl & ~V_TPR_MASK) | cr8;
 	svm_touch(s, SVM_CLEAN_INTR);
 }
-
-u8 svm_get_tpr(struct lv_vcpu *v)
-{
-	return to_svm(v)->vmcb->control.int_ctl & V_TPR_MASK;
-}

@@ -136,7 +136,6 @@ void svm_set_nmi_mask(struct lv_vcpu *v, bool masked);
 u8 svm_get_shadow(struct lv_vcpu *v);
 void svm_set_shadow(struct lv_vcpu *v, u8 shadow);
 void svm_set_tpr(struct lv_vcpu *v, u8 cr8, u8 threshold);
-u8 svm_get_tpr(struct lv_vcpu *v);
 void svm_settle_irq(struct svm_vcpu *s, struct lv_event *interrupted);
 void svm_iret_seen(struct svm_vcpu *s);
 void svm_iret_done(struct svm_vcpu *s);

@@ -55,9 +55,9 @@ u16 native_selector(enum native_seg nr)
 	return segments[nr].selector;
 }
 
-struct lv_emul_seg native_segment(enum native_seg nr)
+struct kvm_segment native_segment(enum native_seg nr)
 {
-	return (struct lv_emul_seg){
+	return (struct kvm_segment){
 		.base = segments[nr].base,
 		.limit = segments[nr].limit,
 		.selector = segments[nr].selector,

@@ -53,7 +53,7 @@ const char *native_start(void);
 u8 *native_code(void);
 u8 *native_data(void);
 u16 native_selector(enum native_seg nr);
-struct lv_emul_seg native_segment(enum native_seg nr);
+struct kvm_segment native_segment(enum native_seg nr);
 enum native_stop native_run(struct native_cpu *cpu);
 
 #endif /* LABVISOR_EMULATE_NATIVE_H */

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash disable=SC2154
+#
+# Lab hosts with SVM: QEMU's part of lab/host, which sources this.
+
+qemu_check()
+{
+	command -v qemu-system-x86_64 >/dev/null ||
+		refuse "no QEMU here: run lab/setup"
+}
+
+# The emulator's timers are right, though late when the machine is busy: do not
+# have them checked.
+qemu_words()
+{
+	echo loglevel=7 tsc=reliable no_timer_check
+}
+
+qemu_module_parameters()
+{
+	:
+}
+
+qemu_prepare()
+{
+	local accel=${ACCEL:-tcg,thread=single} model=${cpu:-EPYC,+svm,+npt}
+
+	args=(-nodefaults -no-user-config -display none -monitor none
+		-no-reboot -machine q35 -smp "$smp" -m "$mem"
+		-kernel "$image" -initrd "$run/initrd"
+		-append "$(command_line)" -serial "file:$log"
+		-serial chardev:command -serial "file:$run/status")
+	if [ -n "$interactive" ]; then
+		args+=(-chardev "stdio,id=command,mux=on,signal=off"
+			-echr 0x1d)
+	else
+		args+=(-chardev "stdio,id=command")
+	fi
+	if [ -n "$numa" ]; then
+		args+=(-object "memory-backend-ram,id=m0,size=$((mem / 2))M"
+			-object "memory-backend-ram,id=m1,size=$((mem / 2))M"
+			-numa "node,memdev=m0" -numa "node,memdev=m1")
+	fi
+	[ "$accel" != kvm ] || model=${cpu:-host}
+	args+=(-accel "$accel" -cpu "$model")
+	[ -z "$icount" ] || args+=(-icount "shift=0,sleep=off" -seed 1
+		-rtc "base=2024-01-01T00:00:00,clock=vm")
+	args+=("${qemu_extra[@]}")
+}
+
+qemu_run()
+{
+	limited qemu-system-x86_64 "${args[@]}"
+}
+
+qemu_trouble()
+{
+	:
+}
+
+qemu_says()
+{
+	sed '/warning: TCG doesn.t support/d' "$run/stderr"
+}
+
+# The kernel's own, as the command line has it.
+qemu_loglevel()
+{
+	:
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Capability check, what all vCPUs share, and the ops table of the VMX backend.
+ */
+#define pr_fmt(fmt) "labvisor: " fmt
+
+#include <linux/mm.h>
+#include <asm/io.h>
+#include <asm/msr.h>
+
+#include "vmx.h"
+
+DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
+
+hpa_t vmx_msr_bitmap_pa;
+static struct page *vmx_msr_bitmap;
+
+static int vmx_check_cpu(void)
+{
+	u64 feat_ctl = 0;
+
+	if (!(cpuid_ecx(1) & BIT(X86_FEATURE_VMX % 32)))
+		return -ENODEV;
+	rdmsrl_safe(MSR_IA32_FEAT_CTL, &feat_ctl);
+	if (!boot_cpu_has(X86_FEATURE_VMX) || !(feat_ctl & FEAT_CTL_LOCKED) ||
+	    !(feat_ctl & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX)) {
+		pr_err("VMX is switched off by the firmware; enable it in the setup menu\n");
+		return -EACCES;
+	}
+	return 0;
+}
+
+/*
+ * SDM vol. 3, MSR-Bitmap Address: a bit an MSR; reads of low and of high MSRs,
+ * then writes.
+ */
+static void vmx_allow_msr(u8 *map, u32 msr, bool write)
+{
+	unsigned int offset =
+		(write ? 0x800 : 0) + (msr >= 0xc0000000 ? 0x400 : 0);
+
+	msr &= 0x1fff;
+	map[offset + msr / 8] &= ~BIT(msr % 8);
+}
+
+/* Writes to those that vmx_put() switches have to be seen. */
+static bool vmx_is_switched(u32 msr)
+{
+	unsigned int i;
+
+	for (i = 0; i < VMX_NR_SWITCHED; i++)
+		if (vmx_msr_index[i] == msr)
+			return true;
+	return false;
+}
+
+static int vmx_alloc_bitmap(void)
+{
+	unsigned int i;
+	u8 *map;
+
+	vmx_msr_bitmap = alloc_page(GFP_KERNEL);
+	if (!vmx_msr_bitmap)
+		return -ENOMEM;
+	map = page_address(vmx_msr_bitmap);
+	memset(map, 0xff, PAGE_SIZE);
+	for (i = 0; i < lv_nr_hw_msrs; i++) {
+		vmx_allow_msr(map, lv_hw_msrs[i], false);
+		if (!vmx_is_switched(lv_hw_msrs[i]))
+			vmx_allow_msr(map, lv_hw_msrs[i], true);
+	}
+	vmx_msr_bitmap_pa = page_to_phys(vmx_msr_bitmap);
+	return 0;
+}
+
+static void vmx_exit_backend(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct vmx_cpu *c = per_cpu_ptr(&vmx_cpu, cpu);
+
+		if (c->vmxon)
+			__free_page(c->vmxon);
+	}
+	if (vmx_msr_bitmap)
+		__free_page(vmx_msr_bitmap);
+	vmx_mitigations_exit();
+}
+
+static int vmx_alloc_cpus(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct vmx_cpu *c = per_cpu_ptr(&vmx_cpu, cpu);
+
+		c->vmxon = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		if (!c->vmxon)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int vmx_probe(void)
+{
+	int err = vmx_check_cpu() ?: vmx_probe_caps();
+
+	if (err)
+		return err;
+	err = vmx_mitigations_init() ?: vmx_alloc_bitmap() ?: vmx_alloc_cpus();
+	if (err)
+		vmx_exit_backend();
+	return err;
+}
+
+struct lv_backend vmx_backend = {
+	.name = "vmx",
+	.vcpu_size = sizeof(struct vmx_vcpu),
+	.has_next_rip = true,
+	.probe = vmx_probe,
+	.exit = vmx_exit_backend,
+	.cpu_enable = vmx_cpu_enable,
+	.cpu_disable = vmx_cpu_disable,
+	.vcpu_init = vmx_vcpu_init,
+	.vcpu_free = vmx_vcpu_free,
+	.vcpu_reset = vmx_vcpu_reset,
+	.load = vmx_load,
+	.put = vmx_put,
+	.run = vmx_run,
+	.cache_reg = vmx_cache_reg,
+	.get_segment = vmx_get_segment,
+	.set_segment = vmx_set_segment,
+	.cpl = vmx_cpl,
+	.get_table = vmx_get_table,
+	.set_table = vmx_set_table,
+	.set_cr0 = vmx_set_cr0,
+	.set_cr3 = vmx_set_cr3,
+	.set_cr4 = vmx_set_cr4,
+	.set_efer = vmx_set_efer,
+	.set_root = vmx_set_root,
+	.set_tsc_offset = vmx_set_tsc_offset,
+	.set_intercepts = vmx_set_intercepts,
+	.get_msr = vmx_get_msr,
+	.set_msr = vmx_set_msr,
+	.inject = vmx_inject,
+	.irq_allowed = vmx_irq_allowed,
+	.nmi_allowed = vmx_nmi_allowed,
+	.irq_window = vmx_irq_window,
+	.nmi_window = vmx_nmi_window,
+	.get_nmi_mask = vmx_get_nmi_mask,
+	.set_nmi_mask = vmx_set_nmi_mask,
+	.get_shadow = vmx_get_shadow,
+	.set_shadow = vmx_set_shadow,
+	.set_tpr = vmx_set_tpr,
+	.flush_tlb = vmx_flush_tlb,
+	.dump = vmx_dump,
+};

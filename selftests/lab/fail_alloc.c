@@ -266,23 +266,31 @@ static const struct step {
 
 static int fail_nth = -1;
 
+static int write_nth(const char *text)
+{
+	return pwrite(fail_nth, text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
 static void arm(unsigned int n)
 {
 	char text[16];
 
 	sprintf(text, "%u", n);
-	if (pwrite(fail_nth, text, strlen(text), 0) < 0)
+	if (write_nth(text))
 		die(FAIL_NTH ": %m");
 }
 
-/* Disarm; has a point failed? */
+/*
+ * Disarm; has a point failed? Copies for the file itself are points, too: once
+ * one of them fails nothing is armed any more.
+ */
 static bool has_failed(void)
 {
 	char text[16] = "";
 
 	if (pread(fail_nth, text, sizeof(text) - 1, 0) < 0)
-		die(FAIL_NTH ": %m");
-	arm(0);
+		return false;
+	write_nth("0");
 	return atoi(text) == 0;
 }
 

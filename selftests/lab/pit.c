@@ -7,7 +7,10 @@
 #define CONTROL 0x43
 #define SPEAKER 0x61
 
+#define PERIOD (HZ / 100)
+
 static volatile u32 ticks;
+static volatile u64 tsc_khz;
 
 static void on_tick(struct trap_frame *frame)
 {
@@ -54,6 +57,12 @@ static void wait_for(u32 n)
 	sti();
 }
 
+/* The PIT's clocks since the TSC was @start, one in a thousand less. */
+static u64 clocks_since(u64 start)
+{
+	return (rdtsc() - start) * 1000 / 1001 * HZ / (tsc_khz * 1000);
+}
+
 FIXTURE(pit)
 {
 	struct vm *vm;
@@ -67,6 +76,7 @@ FIXTURE_SETUP(pit)
 	self->vm = vm_new_irqchip();
 	MUST(self->vm->fd, KVM_CREATE_PIT2, &config);
 	self->vcpu = vcpu_new(self->vm, 0);
+	GUEST_VAR(self->vm, tsc_khz) = MUST(self->vcpu->fd, KVM_GET_TSC_KHZ, 0);
 }
 
 FIXTURE_TEARDOWN(pit)
@@ -82,11 +92,29 @@ static void run_guest(struct vcpu *vcpu, void (*guest)(void))
 		die("the guest did not finish");
 }
 
-static void periodic_guest(void)
+static void ticking_guest(void)
 {
 	set_up();
 	load(0, 2, HZ / 1000);
 	wait_for(20);
+}
+
+/* No tick is early, and those that were missed come later. */
+static void periodic_guest(void)
+{
+	u64 start, clocks;
+
+	set_up();
+	start = rdtsc();
+	load(0, 2, PERIOD);
+	wait_for(20);
+	clocks = (rdtsc() - start) * 1001 / 1000 * HZ / (tsc_khz * 1000);
+	GUEST_ASSERT(clocks >= 20 * PERIOD);
+	do {
+		clocks = clocks_since(start);
+		if (clocks > 500 * PERIOD)
+			guest_fail(clocks / PERIOD, ticks, __LINE__);
+	} while (ticks < clocks / PERIOD);
 }
 
 TEST_F(pit, periodic)
@@ -98,12 +126,19 @@ static void one_shot_guest(void)
 {
 	u32 i;
 
+	u64 start;
+
 	set_up();
 	for (i = 1; i <= 5; i++) {
 		load(0, 0, HZ / 1000);
 		wait_for(i);
 		GUEST_EQ(i, ticks);
 	}
+	/* And no more. */
+	start = rdtsc();
+	while (clocks_since(start) < 10 * HZ / 1000)
+		pause_cpu();
+	GUEST_EQ(5, ticks);
 }
 
 TEST_F(pit, one_shot)
@@ -125,6 +160,12 @@ static void counting_guest(void)
 	outb(CONTROL, 0);
 	count = inb(0x40);
 	outb(CONTROL, 0);
+	count |= inb(0x40) << 8;
+	GUEST_ASSERT(count > 0 && count <= 5000);
+	/* Read back the status once, then it is the count's turn again. */
+	outb(CONTROL, 0xe2);
+	GUEST_EQ(0x34, inb(0x40) & 0x3f);
+	count = inb(0x40);
 	count |= inb(0x40) << 8;
 	GUEST_ASSERT(count > 0 && count <= 5000);
 }
@@ -175,6 +216,28 @@ TEST_F(pit, state)
 	EXPECT_EQ(1, b.channels[2].bcd);
 }
 
+static void restored_guest(void)
+{
+	set_up();
+	guest_sync(1);
+	wait_for(3);
+}
+
+/* State that is set makes channel 0 tick. */
+TEST_F(pit, ticks_after_restore)
+{
+	struct kvm_pit_state2 state;
+
+	vcpu_call(self->vcpu, restored_guest);
+	EXPECT_EQ(1, vcpu_sync(self->vcpu));
+	MUST(self->vm->fd, KVM_GET_PIT2, &state);
+	state.channels[0].mode = 2;
+	state.channels[0].rw_mode = 3;
+	state.channels[0].count = HZ / 1000;
+	MUST(self->vm->fd, KVM_SET_PIT2, &state);
+	EXPECT_EQ(GUEST_DONE, vcpu_sync(self->vcpu));
+}
+
 TEST_F(pit, refusals)
 {
 	struct kvm_pit_config config = {};
@@ -187,7 +250,7 @@ TEST_F(pit, refusals)
 	EXPECT_EQ(-ENXIO, dev_ioctl(vm->fd, KVM_REINJECT_CONTROL, &control));
 	EXPECT_EQ(-EEXIST, dev_ioctl(self->vm->fd, KVM_CREATE_PIT2, &config));
 	EXPECT_EQ(0, dev_ioctl(self->vm->fd, KVM_REINJECT_CONTROL, &control));
-	run_guest(self->vcpu, periodic_guest);
+	run_guest(self->vcpu, ticking_guest);
 	vm_free(vm);
 }
 

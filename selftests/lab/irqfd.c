@@ -2,6 +2,7 @@
 /* Interrupts by eventfd, and level-triggered ones that ask for resampling. */
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sched.h>
 #include "guest.h"
 #include <kselftest_harness.h>
 
@@ -243,6 +244,21 @@ TEST_F(irqfd, eventfd_closed)
 	ASSERT_EQ(0, irqfd(self->vm, self->event, GSI, 0, 0));
 	signal_event(self->event);
 	EXPECT_EQ(1, vcpu_sync(self->vcpu));
+}
+
+/* More than a VM may have at a time; each goes soon after its eventfd. */
+TEST_F(irqfd, closed_ones_make_room)
+{
+	int i, event, ret;
+
+	for (i = 0; i < 5000; i++) {
+		event = eventfd(0, EFD_CLOEXEC);
+		do {
+			ret = irqfd(self->vm, event, GSI, 0, 0);
+		} while (ret == -ENOSPC && !sched_yield());
+		ASSERT_EQ(0, ret) TH_LOG("number %d", i);
+		close(event);
+	}
 }
 
 TEST(vm_closed)

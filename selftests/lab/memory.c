@@ -5,6 +5,7 @@
  * what it was. Each test shows that the host did do it.
  */
 #include <fcntl.h>
+#include <glob.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include "guest.h"
@@ -401,6 +402,46 @@ TEST_F_TIMEOUT(memory, thrown_away, 100)
 	}
 }
 
+/* How often vCPU 0 of this process's VM had its TLB flushed, or -1. */
+static long tlb_flushes(void)
+{
+	char pattern[64], line[128];
+	long value, found = -1;
+	glob_t files;
+	FILE *file;
+
+	snprintf(pattern, sizeof(pattern),
+		 "/sys/kernel/debug/labvisor/%d-*/stat", getpid());
+	if (glob(pattern, 0, NULL, &files))
+		return -1;
+	file = fopen(files.gl_pathv[0], "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "vcpu0 tlb_flushes %ld", &value) == 1)
+			found = value;
+	if (file)
+		fclose(file);
+	globfree(&files);
+	return found;
+}
+
+/*
+ * An emulator may forget all translations at each exit and hide that nobody
+ * asked it to: look at the counter.
+ */
+TEST_F_TIMEOUT(memory, removal_flushes, 100)
+{
+	long before;
+
+	if (tlb_flushes() < 0)
+		SKIP(return, "only Labvisor counts TLB flushes, in debugfs");
+	vcpu_call(self->vcpu, zero_guest);
+	EXPECT_EQ(0, vcpu_sync(self->vcpu));
+	before = tlb_flushes();
+	ASSERT_EQ(0, madvise(self->mem, SIZE, MADV_DONTNEED));
+	EXPECT_EQ(0, vcpu_sync(self->vcpu));
+	EXPECT_LT(before, tlb_flushes());
+}
+
 /* Another mapping takes the place of the memory under a slot. */
 TEST_F_TIMEOUT(memory, mapped_over, 100)
 {
@@ -412,6 +453,55 @@ TEST_F_TIMEOUT(memory, mapped_over, 100)
 				    MREMAP_MAYMOVE | MREMAP_FIXED, self->mem));
 	EXPECT_EQ(0, vcpu_sync(self->vcpu));
 	EXPECT_EQ(5, *(u64 *)(self->mem + 4 * PAGE_SIZE));
+}
+
+/*
+ * Once the host has taken a page, nothing the guest does reaches the old one,
+ * not even what a CPU in the middle of the guest does through its TLB. The guest
+ * counts in two pages in turns; the host takes one, and by the other one sees
+ * that the guest has been there again.
+ */
+static void counting_guest(void)
+{
+	while (!stop) {
+		++*(volatile u64 *)GPA;
+		++*(volatile u64 *)(GPA + PAGE_SIZE);
+	}
+}
+
+static void stay_on_cpu(int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+TEST_F_TIMEOUT(memory, flushed_at_once, 100)
+{
+	volatile u64 *taken = (u64 *)self->mem;
+	volatile u64 *other = (u64 *)(self->mem + PAGE_SIZE);
+	u64 seen;
+	int i;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "guest and host need a CPU each");
+	madvise(self->mem, SIZE, MADV_NOHUGEPAGE);
+	vcpu_call(self->vcpu, counting_guest);
+	stay_on_cpu(1);
+	vcpu_start(self->vcpu);
+	stay_on_cpu(0);
+	for (i = 0; i < 300; i++) {
+		for (seen = *other; *other == seen;)
+			pause_cpu();
+		ASSERT_EQ(0, madvise((void *)taken, PAGE_SIZE, MADV_DONTNEED));
+		for (seen = *other; *other < seen + 2;)
+			pause_cpu();
+		ASSERT_NE(0, *taken) TH_LOG("round %d", i);
+	}
+	GUEST_VAR(self->vm, stop) = true;
+	EXPECT_EQ(GUEST_DONE, vcpu_join(self->vcpu));
 }
 
 /* The host cannot lose what the guest wrote: dirty pages of a file arrive. */

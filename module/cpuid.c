@@ -575,23 +575,36 @@ static u32 lv_cpuid_xsave_size(struct lv_vcpu *v,
 	return lv_xsave_size(lv_xcr0(v), e->index == 1);
 }
 
+static void lv_cpuid_give(struct lv_vcpu *v, const struct kvm_cpuid_entry2 *e)
+{
+	u32 ebx = e->ebx;
+
+	if (unlikely(e->function == 0xd && e->index < 2))
+		ebx = lv_cpuid_xsave_size(v, e);
+	trace_lv_cpuid(v, e, ebx);
+	v->regs[LV_RAX] = e->eax;
+	v->regs[LV_RBX] = ebx;
+	v->regs[LV_RCX] = e->ecx;
+	v->regs[LV_RDX] = e->edx;
+}
+
+static noinline void lv_cpuid_fill_missing(struct lv_vcpu *v)
+{
+	struct kvm_cpuid_entry2 e =
+		lv_cpuid_missing(v, v->regs[LV_RAX], v->regs[LV_RCX]);
+
+	lv_cpuid_give(v, &e);
+}
+
 /** lv_handle_cpuid - answer from the vCPU's table; hot, never sleeps */
 int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	u32 function = v->regs[LV_RAX], index = v->regs[LV_RCX];
-	const struct kvm_cpuid_entry2 *e = lv_cpuid_find(v, function, index);
-	struct kvm_cpuid_entry2 missing;
+	const struct kvm_cpuid_entry2 *e =
+		lv_cpuid_find(v, v->regs[LV_RAX], v->regs[LV_RCX]);
 
-	if (unlikely(!e)) {
-		missing = lv_cpuid_missing(v, function, index);
-		e = &missing;
-	}
-	v->regs[LV_RAX] = e->eax;
-	v->regs[LV_RBX] = e->ebx;
-	if (unlikely(e->function == 0xd && e->index < 2))
-		v->regs[LV_RBX] = lv_cpuid_xsave_size(v, e);
-	v->regs[LV_RCX] = e->ecx;
-	v->regs[LV_RDX] = e->edx;
-	trace_lv_cpuid(v, function, index);
+	if (likely(e))
+		lv_cpuid_give(v, e);
+	else
+		lv_cpuid_fill_missing(v);
 	return lv_skip_insn(v, exit);
 }

@@ -183,7 +183,8 @@ static void lv_cr8_moved(struct lv_vcpu *v)
 	 BIT(LV_EXIT_MWAIT) | BIT(LV_EXIT_INVD) | BIT(LV_EXIT_WBINVD) | \
 	 BIT(LV_EXIT_XSETBV) | BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP))
 
-static int lv_handle_with_memory(struct lv_vcpu *v, struct lv_exit *exit)
+static __always_inline int lv_handle_with_memory(struct lv_vcpu *v,
+						 struct lv_exit *exit)
 {
 	int idx, out;
 

@@ -41,13 +41,6 @@ bochs_loglevel()
 	echo 7
 }
 
-# Bochs' VMX forgets host interrupts while the guest has them off: see
-# docs/emulators.md.
-bochs_module_parameters()
-{
-	echo max_stay_us=20000
-}
-
 # little_endian NUMBER: its four bytes.
 little_endian()
 {
@@ -180,7 +173,8 @@ bochs_run()
 # Bochs panics at power-off, too.
 bochs_trouble()
 {
-	grep -a '>>PANIC<<' "$log.bochs" | grep -v 'soft power off' || true
+	grep -ah '>>PANIC<<' "$log.bochs" "$run/stderr" |
+		grep -v 'soft power off' || true
 }
 
 bochs_says()

@@ -8,13 +8,28 @@
 
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
+#include <linux/kvm.h>
+#include <linux/smp.h>
 #include <linux/version.h>
 #include <asm/cpufeature.h>
 #include <asm/hardirq.h>
-#include <asm/perf_event.h>
 #include <asm/nospec-branch.h>
+#include <asm/perf_event.h>
 #include <asm/processor.h>
 #include <asm/tlbflush.h>
+#include <trace/events/ipi.h>
+
+/*
+ * 6.18: the header is no longer KVM's, and its function no longer tells a
+ * struct kvm_vcpu about signals.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#include <linux/entry-virt.h>
+#define lv_handle_work(vcpu) ((void)(vcpu), xfer_to_guest_mode_handle_work())
+#else
+#include <linux/entry-kvm.h>
+#define lv_handle_work(vcpu) xfer_to_guest_mode_handle_work(vcpu)
+#endif
 
 /* 6.8: eventfd_signal() lost its count. */
 static inline void lv_eventfd_signal(struct eventfd_ctx *ctx)
@@ -37,6 +52,35 @@ lv_hrtimer_setup(struct hrtimer *timer,
 #else
 	hrtimer_init(timer, clock, mode);
 	timer->function = fn;
+#endif
+}
+
+/*
+ * 6.4: smp_send_reschedule() is a macro that uses a tracepoint, of which its
+ * header does not know.
+ */
+static inline void lv_send_reschedule(int cpu)
+{
+	smp_send_reschedule(cpu);
+}
+
+/* 6.10: the kernel's name of immediate_exit says that it may change any time. */
+static inline bool lv_immediate_exit(const struct kvm_run *run)
+{
+#ifdef HINT_UNSAFE_IN_KVM
+	return READ_ONCE(run->HINT_UNSAFE_IN_KVM(immediate_exit));
+#else
+	return READ_ONCE(run->immediate_exit);
+#endif
+}
+
+/* 6.16: renamed. Neither traced nor paravirtual, for around VM entry. */
+static __always_inline void lv_native_wrmsr(u32 msr, u64 val)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	native_wrmsrq(msr, val);
+#else
+	native_wrmsrl(msr, val);
 #endif
 }
 

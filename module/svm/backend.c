@@ -100,7 +100,7 @@ static int svm_check_cpu(void)
 		return -EOPNOTSUPP;
 	}
 	rdmsrl(MSR_VM_CR, vm_cr);
-	if (vm_cr & BIT(SVM_VM_CR_SVM_DISABLE)) {
+	if (vm_cr & SVM_VM_CR_SVM_DIS_MASK) {
 		pr_err("SVM is switched off by the firmware; enable it in the setup menu\n");
 		return -EACCES;
 	}

@@ -6,14 +6,37 @@
 #ifndef LABVISOR_COMPAT_H
 #define LABVISOR_COMPAT_H
 
+#include <linux/version.h>
+#include <asm/cpufeatures.h>
+#include <asm/nospec-branch.h>
+
+#ifdef __ASSEMBLER__
+
+/*
+ * 6.7: UNTRAIN_RET_VM also flushes the predictor where the kernel decided to do
+ * that at VM exits only; before, it was a line of KVM's own. Clobbers RAX, RCX
+ * and RDX.
+ */
+/* clang-format off */
+.macro LV_UNTRAIN_RET_VM
+#ifdef UNTRAIN_RET_VM
+	UNTRAIN_RET_VM
+#else
+	UNTRAIN_RET
+	ALTERNATIVE "", "call entry_ibpb", X86_FEATURE_IBPB_ON_VMEXIT
+#endif
+.endm
+/* clang-format on */
+
+#else /* !__ASSEMBLER__ */
+
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
 #include <linux/kvm.h>
 #include <linux/smp.h>
-#include <linux/version.h>
 #include <asm/cpufeature.h>
 #include <asm/hardirq.h>
-#include <asm/nospec-branch.h>
+#include <asm/msr.h>
 #include <asm/perf_event.h>
 #include <asm/processor.h>
 #include <asm/tlbflush.h>
@@ -181,4 +204,21 @@ static inline void lv_pause_processor_trace(bool on)
 #endif
 }
 
+/*
+ * 6.14, and 6.12 as it is maintained: on Zen 5 the kernel may have decided to
+ * meet SRSO by less speculation, which the hypervisor switches on for guests.
+ */
+static inline void lv_reduce_speculation(bool on)
+{
+#ifdef X86_FEATURE_SRSO_BP_SPEC_REDUCE
+	u64 config, bit = BIT_ULL(MSR_ZEN4_BP_CFG_BP_SPEC_REDUCE_BIT);
+
+	if (!cpu_feature_enabled(X86_FEATURE_SRSO_BP_SPEC_REDUCE))
+		return;
+	rdmsrl(MSR_ZEN4_BP_CFG, config);
+	wrmsrl(MSR_ZEN4_BP_CFG, on ? config | bit : config & ~bit);
+#endif
+}
+
+#endif /* __ASSEMBLER__ */
 #endif /* LABVISOR_COMPAT_H */

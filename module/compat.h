@@ -33,6 +33,7 @@
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
 #include <linux/kvm.h>
+#include <linux/mm.h>
 #include <linux/smp.h>
 #include <asm/cpufeature.h>
 #include <asm/hardirq.h>
@@ -201,6 +202,18 @@ static inline void lv_pause_processor_trace(bool on)
 {
 #if defined(CONFIG_PERF_EVENTS) && defined(CONFIG_CPU_SUP_INTEL)
 	intel_pt_handle_vmx(on);
+#endif
+}
+
+/* 6.6: a shadow stack can be written, but not by ordinary writes. */
+static inline bool lv_shadow_stack(struct mm_struct *mm, unsigned long addr)
+{
+#ifdef VM_SHADOW_STACK
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	return vma && vma->vm_flags & VM_SHADOW_STACK;
+#else
+	return false;
 #endif
 }
 

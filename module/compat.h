@@ -55,6 +55,13 @@
 #define lv_handle_work(vcpu) xfer_to_guest_mode_handle_work(vcpu)
 #endif
 
+/* 6.12: KVM takes virtualization as soon as it is loaded, if not told otherwise. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define LV_RIVAL_HINT ", or load kvm with enable_virt_at_load=0"
+#else
+#define LV_RIVAL_HINT ""
+#endif
+
 /* 6.8: eventfd_signal() lost its count. */
 static inline void lv_eventfd_signal(struct eventfd_ctx *ctx)
 {

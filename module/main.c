@@ -14,6 +14,7 @@
 #include <linux/pm.h>
 #include <linux/reboot.h>
 
+#include "compat.h"
 #include "labvisor.h"
 
 #define CREATE_TRACE_POINTS
@@ -127,8 +128,8 @@ int lv_hardware_get(void)
 	mutex_unlock(&lv_hardware_lock);
 	if (err == -EBUSY)
 		pr_err_ratelimited(
-			"another hypervisor uses this CPU's virtualization; stop its guests, or 'modprobe -r %s'\n",
-			lv_rival());
+			"another hypervisor uses this CPU's virtualization; stop its guests, or 'modprobe -r %s'%s\n",
+			lv_rival(), LV_RIVAL_HINT);
 	return err;
 }
 

@@ -34,6 +34,7 @@
 #include <linux/hrtimer.h>
 #include <linux/kvm.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/smp.h>
 #include <asm/cpufeature.h>
 #include <asm/hardirq.h>
@@ -211,6 +212,10 @@ static inline void lv_pause_processor_trace(bool on)
 	intel_pt_handle_vmx(on);
 #endif
 }
+
+/* 7.x: the MMU notifier's answers are bool, not int. */
+typedef typeof(((struct mmu_notifier_ops *)0)
+		       ->test_young(NULL, NULL, 0)) lv_young_t;
 
 /* 6.6: a shadow stack can be written, but not by ordinary writes. */
 static inline bool lv_shadow_stack(struct mm_struct *mm, unsigned long addr)

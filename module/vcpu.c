@@ -11,7 +11,6 @@
  * one that has to returns LV_SLEEPABLE and is called again outside.
  */
 #include <linux/anon_inodes.h>
-#include <linux/entry-kvm.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
@@ -104,7 +103,7 @@ void lv_kick(struct lv_vcpu *v)
 	if (READ_ONCE(v->mode) == LV_IN_GUEST) {
 		cpu = READ_ONCE(v->cpu);
 		if (cpu != me && cpu >= 0 && cpu_online(cpu))
-			smp_send_reschedule(cpu);
+			lv_send_reschedule(cpu);
 	}
 	put_cpu();
 }
@@ -477,7 +476,7 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 		return out;
 	if (run->request_interrupt_window)
 		lv_request(v, LV_REQ_EVENT);
-	if (READ_ONCE(run->immediate_exit)) {
+	if (lv_immediate_exit(run)) {
 		run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
 	}

@@ -261,7 +261,7 @@ static __always_inline bool vmx_swap_spec_ctrl(struct lv_vcpu *v, u64 *host)
 	*host = this_cpu_read(x86_spec_ctrl_current);
 	if (!v->spec_ctrl || v->spec_ctrl == *host)
 		return ibrs;
-	native_wrmsrl(MSR_IA32_SPEC_CTRL, v->spec_ctrl);
+	lv_native_wrmsr(MSR_IA32_SPEC_CTRL, v->spec_ctrl);
 	return true;
 }
 

@@ -4,6 +4,9 @@
  * each boot shows as so many pages, and an object as so many objects in its
  * slab cache: half of that is the limit. A cache may differ by a few slabs
  * that each CPU keeps, all of whose objects count as used.
+ *
+ * LEAK_COMMAND in the environment is what boots instead of the small guest,
+ * LEAK_BOOTS how often in each of two rounds, after LEAK_WARM_UP.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,10 +16,10 @@
 #include "guest.h"
 #include <kselftest_harness.h>
 
-#define WARM_UP 40
 #define MAX_CACHES 1024
 
 static long boots;
+static const char *command;
 
 /* Touches memory, gets an AP going, an interrupt and an exit of each kind. */
 static volatile u32 up, fired;
@@ -76,9 +79,15 @@ static void add_eventfds(struct vm *vm)
 static void boot(void)
 {
 	struct kvm_pit_config pit = {};
-	struct vm *vm = vm_new_irqchip();
 	struct vcpu *bsp, *ap;
+	struct vm *vm;
 
+	if (command) {
+		if (system(command))
+			die("%s: failed", command);
+		return;
+	}
+	vm = vm_new_irqchip();
 	MUST(vm->fd, KVM_CREATE_PIT2, &pit);
 	add_eventfds(vm);
 	if (vm_slot(vm, 1, KVM_MEM_LOG_DIRTY_PAGES, 0x2000000, MIB, vm->mem))
@@ -226,10 +235,12 @@ FIXTURE(leak)
 
 FIXTURE_SETUP(leak)
 {
+	const long warm_up = lab_param("LEAK_WARM_UP", 40);
 	unsigned int i;
 
+	command = getenv("LEAK_COMMAND");
 	boots = lab_param("LEAK_BOOTS", 200);
-	for (i = 0; i < WARM_UP; i++)
+	for (i = 0; i < warm_up; i++)
 		boot();
 	settle();
 	self->caches = read_caches(before);

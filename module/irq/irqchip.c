@@ -17,6 +17,8 @@ struct lv_vcpu_apic {
 	struct hrtimer timer; /* calls lv_lapic_timer_expired() */
 };
 
+static_assert(LV_MAX_VCPUS <= LV_MAX_APICS);
+
 static struct lv_vcpu_apic *to_vcpu_apic(struct lv_lapic *apic)
 {
 	return container_of(apic, struct lv_vcpu_apic, lapic);
@@ -439,8 +441,6 @@ int lv_vcpu_apic_create(struct lv_vcpu *v)
 
 	if (!chip)
 		return 0;
-	if (v->id >= LV_MAX_APICS)
-		return -EINVAL;
 	a = kzalloc(sizeof(*a), GFP_KERNEL_ACCOUNT);
 	if (!a)
 		return -ENOMEM;

@@ -473,9 +473,7 @@ static bool lv_has_one_operand(const struct lv_insn *insn)
 	       (insn->op < LV_OP_PUSH || insn->op > LV_OP_JMP);
 }
 
-/*
- * lv_handle_mmio - a nested fault outside of memory: emulate the instruction
- */
+/* lv_handle_mmio - a nested fault outside of memory: emulate the instruction */
 int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	struct lv_io *io = v->io;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * x86 instruction emulator: addresses, operands, everything but strings.
- */
+/* x86 instruction emulator: addresses, operands, everything but strings. */
 #include "internal.h"
 
 /* What an instruction does to its r/m operand. */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * What the parts of the emulator share.
- */
+/* What the parts of the emulator share. */
 #ifndef LABVISOR_EMULATE_INTERNAL_H
 #define LABVISOR_EMULATE_INTERNAL_H
 

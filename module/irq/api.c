@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The KVM ioctls of the interrupt controllers.
- */
+/* The KVM ioctls of the interrupt controllers. */
 #include "../compat.h"
 #include "irqchip.h"
 

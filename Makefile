@@ -9,9 +9,8 @@ newest_headers = $(lastword $(shell ls -d /usr/src/linux-headers-*-amd64 2>/dev/
 running_headers = $(wildcard /lib/modules/$(shell uname -r)/build)
 KDIR ?= $(or $(running_headers),$(newest_headers))
 
-GUEST ?= stock
 SMP ?= 2
-export GUEST SMP CMD ACCEL
+export LAB GUEST SMP CMD ACCEL
 
 all: module launcher	## the module (against KDIR) and the launcher
 
@@ -25,10 +24,14 @@ launcher:		## the program labvisor
 run:			## boot a guest in a lab host, to its shell or for CMD="..."
 	@lab/run
 
-test:			## all tests, or T="program program.case"; KERNELS=, CPUS=
+test:			## all tests, or T="program program.case"; LABS=, KERNELS=, CPUS=
 	@lab/setup test
-	@selftests/run.sh $(addprefix --kernel ,$(KERNELS)) \
+	@selftests/run.sh $(addprefix --lab ,$(LABS)) \
+		$(addprefix --kernel ,$(KERNELS)) \
 		$(addprefix --smp ,$(CPUS)) -- $(T)
+
+bench:			## cost of exits and calls, KVM and Labvisor; LAB=svm
+	@lab/bench $(addprefix --lab ,$(LAB)) --doc docs/performance.md
 
 lint:			## clang-format, sparse, warnings, kernel-doc, shellcheck
 	@lab/setup test
@@ -40,7 +43,8 @@ clean:			## remove BUILD; lab kernels stay in ~/.cache/labvisor
 help:			## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## */  \1\t/p' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'make run takes GUEST=stock|fast, SMP=2, CMD="command in the guest", ACCEL=kvm.'
-	@echo 'make test takes T=, KERNELS="stock debug", CPUS="1 2".'
+	@echo 'make run takes LAB=qemu (SVM) or LAB=bochs (VMX), GUEST=stock|fast, SMP=2,'
+	@echo '  CMD="command in the guest", ACCEL=kvm.'
+	@echo 'make test takes T=, LABS="svm vmx", KERNELS="stock debug", CPUS="1 2".'
 
-.PHONY: all module launcher run test lint clean help
+.PHONY: all module launcher run test bench lint clean help

@@ -23,7 +23,7 @@ bochs_check()
 
 	for file in /usr/bin/bochs-bin "$bochs_share/BIOS-bochs-latest" \
 		"$vga_bios" "$isolinux/isolinux.bin" "$syslinux/ldlinux.c32" \
-		/usr/bin/xorriso; do
+		/usr/bin/xorriso /usr/bin/socat; do
 		[ -e "$file" ] || refuse "no $file here: run lab/setup bochs"
 	done
 	[ -z "$numa" ] || refuse "Bochs has no NUMA nodes"
@@ -41,6 +41,13 @@ bochs_words()
 bochs_loglevel()
 {
 	echo 7
+}
+
+# Bochs' VMX forgets host interrupts while the guest has them off: see
+# docs/emulators.md.
+bochs_module_parameters()
+{
+	echo max_stay_us=20000
 }
 
 # little_endian NUMBER: its four bytes.
@@ -93,14 +100,20 @@ debugger_commands()
 	echo c
 }
 
-# Paths in it are relative to $run, so that none needs quoting.
+# Paths in it are relative to $run, so that none needs quoting. A person wants
+# the lab host's clock to go no faster than the wall's.
 configuration()
 {
+	local sync=none speed=$instructions_per_second
+	local command_port="mode=file, dev=/dev/fd/3"
+
+	[ -z "$interactive" ] ||
+		sync=slowdown command_port="mode=term, dev=/dev/fd/3"
 	cat <<-END
 	plugin_ctrl: speaker=0, parallel=0, gameport=0, unmapped=1, biosdev=1
 	display_library: rfb, options="timeout=0"
 	cpu: model=${cpu:-corei7_haswell_4770}, count=$smp
-	cpu: ips=$instructions_per_second, reset_on_triple_fault=0
+	cpu: ips=$speed, reset_on_triple_fault=0
 	memory: guest=$mem, host=$mem
 	romimage: file=$bochs_share/BIOS-bochs-latest, options=fastboot
 	vgaromimage: file=$vga_bios
@@ -108,9 +121,9 @@ configuration()
 	ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 	ata0-master: type=cdrom, path=cd.iso, status=inserted
 	boot: cdrom
-	clock: sync=none, time0=1704067200
+	clock: sync=$sync, time0=1704067200
 	com1: enabled=1, mode=file, dev=log
-	com2: enabled=1, mode=file, dev=/dev/fd/3
+	com2: enabled=1, $command_port
 	com3: enabled=1, mode=file, dev=status
 	log: bochs.log
 	panic: action=fatal
@@ -121,8 +134,36 @@ configuration()
 	[ ${#bochs_extra[@]} -eq 0 ] || printf '%s\n' "${bochs_extra[@]}"
 }
 
+# An ELF kernel is started by a small bzImage, whose lab host's command is to
+# load it: unpacking a kernel as big as Debian's would take two minutes.
+start_by_kexec()
+{
+	local payload=$run/stage line
+
+	[ -x /usr/sbin/kexec ] || refuse "no kexec here: run lab/setup bochs"
+	mkdir -p "$payload/lab"
+	mv "$run/initrd" "$payload/lab/initrd"
+	cp "$image" "$payload/lab/kernel"
+	add_file /usr/sbin/kexec /lab/kexec
+	line=$(quote "--command-line=$(command_line)")
+	cat >"$payload/lab/command" <<-END
+		kexec --no-checks -c -l kernel --type=elf-x86_64 \
+			--args-linux $line --initrd=initrd && kexec -e
+		echo "kexec failed" >/dev/ttyS2
+		poweroff -f
+	END
+	: >"$payload/lab/settings"
+	kernel=fast
+	find_kernel
+	make_initrd
+	rm -r "$payload"
+}
+
 bochs_prepare()
 {
+	if [ "$(head -c 4 "$image")" = $'\x7fELF' ]; then
+		start_by_kexec
+	fi
 	initrd_at=$((mem * 512 * 1024))
 	make_cd
 	configuration >"$run/bochsrc"
@@ -133,11 +174,23 @@ bochs_prepare()
 }
 
 # COM2 is a pipe, wherever our own output goes: Bochs would truncate a file.
+# Or else it is a terminal, which socat connects with a person's.
 bochs_run()
 {
+	local bochs=(bochs-bin -q -f bochsrc -rc commands) ours=STDIO
+
 	cd "$run" || exit
-	limited bochs-bin -q -f bochsrc -rc commands \
-		</dev/null 3>&"$command_output" >stdout
+	if [ -z "$interactive" ]; then
+		limited "${bochs[@]}" 3>&"$command_output" >stdout
+	fi
+	if [ -t 0 ]; then
+		ours+=,raw,echo=0,escape=0x1d
+	else
+		ours+=,ignoreeof
+	fi
+	echo "exec setpriv --pdeathsig TERM ${bochs[*]}" \
+		"3<&0 </dev/null >stdout 2>>stderr" >start
+	limited socat "$ours" "EXEC:sh start,pty,raw,echo=0,setsid"
 }
 
 # Bochs panics at power-off, too.

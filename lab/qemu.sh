@@ -16,6 +16,11 @@ qemu_words()
 	echo loglevel=7 tsc=reliable no_timer_check
 }
 
+qemu_module_parameters()
+{
+	:
+}
+
 qemu_prepare()
 {
 	local accel=${ACCEL:-tcg,thread=single} model=${cpu:-EPYC,+svm,+npt}
@@ -45,10 +50,7 @@ qemu_prepare()
 
 qemu_run()
 {
-	local input=/dev/null
-
-	[ -z "$interactive" ] || input=/dev/stdin
-	limited qemu-system-x86_64 "${args[@]}" <$input
+	limited qemu-system-x86_64 "${args[@]}"
 }
 
 qemu_trouble()

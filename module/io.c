@@ -67,6 +67,12 @@ void lv_io_free(struct lv_vcpu *v)
 	kfree(v->io);
 }
 
+/** lv_io_rip - where the instruction is that was emulated last */
+u64 lv_io_rip(const struct lv_vcpu *v)
+{
+	return v->io->rip;
+}
+
 /** lv_vcpu_page - page @offset of the vCPU's mmap, or NULL */
 struct page *lv_vcpu_page(struct lv_vcpu *v, pgoff_t offset)
 {

@@ -71,6 +71,7 @@ enum lv_request {
 	LV_REQ_STEAL, /* write the steal-time page */
 	LV_REQ_PV_EOI, /* find out if the guest ended its interrupt */
 	LV_REQ_EOI_EXIT, /* tell user space about an EOI (split irqchip) */
+	LV_REQ_TPR, /* tell user space about an access to the TPR */
 	LV_REQ_STEP, /* user space steps the guest, and a step is over */
 	LV_REQ_SHUTDOWN, /* triple fault */
 };
@@ -163,6 +164,9 @@ struct lv_vcpu {
 	unsigned long apic_events; /* atomic: bit per enum lv_lapic_event */
 	u8 sipi_vector; /* atomic */
 	u8 eoi_vector; /* own: for KVM_EXIT_IOAPIC_EOI */
+	bool report_tpr; /* own: KVM_TPR_ACCESS_REPORTING */
+	bool tpr_written; /* own: for KVM_EXIT_TPR_ACCESS */
+	u64 tpr_rip; /* own: the same */
 
 	struct lv_io *io; /* once; port and memory access in progress, io.c */
 	struct lv_msrs msrs; /* own */
@@ -322,6 +326,7 @@ struct lv_vcpu *lv_vcpu_by_id(struct lv_vm *vm, u32 id);
 void lv_vcpu_load(struct lv_vcpu *v);
 void lv_vcpu_put(struct lv_vcpu *v);
 void lv_vcpu_reset(struct lv_vcpu *v, bool init);
+void lv_load_debugregs(struct lv_vcpu *v);
 long lv_vcpu_run(struct lv_vcpu *v);
 int lv_vcpu_create(struct lv_vm *vm, unsigned long id);
 void lv_vcpu_destroy(struct lv_vcpu *v);
@@ -333,7 +338,10 @@ int lv_guest_mode_work(void); /* work.c */
 int lv_vm_create(unsigned long type);
 bool lv_cpu_enter(void);
 void lv_cpu_leave(void);
-bool lv_cpu_ready(void);
+
+/* Virtualization is on (own CPU, interrupts off) */
+DECLARE_PER_CPU(bool, lv_cpu_on);
+
 extern struct dentry *lv_debugfs;
 void lv_vm_get(struct lv_vm *vm);
 void lv_vm_put(struct lv_vm *vm);
@@ -415,6 +423,7 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val);
 int lv_complete_io(struct lv_vcpu *v);
 bool lv_io_in_progress(const struct lv_vcpu *v);
+u64 lv_io_rip(const struct lv_vcpu *v);
 
 /* ---- CPUID and MSRs (cpuid.c, msr.c) ---- */
 
@@ -569,39 +578,40 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_GET_CLOCK, get_clock, 0)                                   \
 	X(KVM_SET_CLOCK, set_clock, 0)
 
-#define LV_VCPU_IOCTLS(X)                               \
-	X(KVM_INTERRUPT, interrupt, 0)                  \
-	X(KVM_GET_REGS, get_regs, 0)                    \
-	X(KVM_SET_REGS, set_regs, 0)                    \
-	X(KVM_GET_SREGS, get_sregs, 0)                  \
-	X(KVM_SET_SREGS, set_sregs, 0)                  \
-	X(KVM_GET_SREGS2, get_sregs2, 0)                \
-	X(KVM_SET_SREGS2, set_sregs2, 0)                \
-	X(KVM_GET_FPU, get_fpu, 0)                      \
-	X(KVM_SET_FPU, set_fpu, 0)                      \
-	X(KVM_GET_XSAVE, get_xsave, 0)                  \
-	X(KVM_GET_XSAVE2, get_xsave, 0)                 \
-	X(KVM_SET_XSAVE, set_xsave, 0)                  \
-	X(KVM_GET_XCRS, get_xcrs, 0)                    \
-	X(KVM_SET_XCRS, set_xcrs, 0)                    \
-	X(KVM_GET_MSRS, get_msrs, LV_RAW)               \
-	X(KVM_SET_MSRS, set_msrs, LV_RAW)               \
-	X(KVM_SET_CPUID2, set_cpuid2, LV_RAW)           \
-	X(KVM_GET_CPUID2, get_cpuid2, LV_RAW)           \
-	X(KVM_GET_LAPIC, get_lapic, 0)                  \
-	X(KVM_SET_LAPIC, set_lapic, 0)                  \
-	X(KVM_GET_MP_STATE, get_mp_state, 0)            \
-	X(KVM_SET_MP_STATE, set_mp_state, 0)            \
-	X(KVM_GET_VCPU_EVENTS, get_vcpu_events, 0)      \
-	X(KVM_SET_VCPU_EVENTS, set_vcpu_events, 0)      \
-	X(KVM_GET_DEBUGREGS, get_debugregs, 0)          \
-	X(KVM_SET_DEBUGREGS, set_debugregs, 0)          \
-	X(KVM_SET_GUEST_DEBUG, set_guest_debug, 0)      \
-	X(KVM_TRANSLATE, translate, 0)                  \
-	X(KVM_NMI, nmi, 0)                              \
-	X(KVM_SET_SIGNAL_MASK, set_signal_mask, LV_RAW) \
-	X(KVM_GET_TSC_KHZ, get_tsc_khz, 0)              \
-	X(KVM_SET_TSC_KHZ, set_tsc_khz, 0)              \
+#define LV_VCPU_IOCTLS(X)                                    \
+	X(KVM_INTERRUPT, interrupt, 0)                       \
+	X(KVM_GET_REGS, get_regs, 0)                         \
+	X(KVM_SET_REGS, set_regs, 0)                         \
+	X(KVM_GET_SREGS, get_sregs, 0)                       \
+	X(KVM_SET_SREGS, set_sregs, 0)                       \
+	X(KVM_GET_SREGS2, get_sregs2, 0)                     \
+	X(KVM_SET_SREGS2, set_sregs2, 0)                     \
+	X(KVM_GET_FPU, get_fpu, 0)                           \
+	X(KVM_SET_FPU, set_fpu, 0)                           \
+	X(KVM_GET_XSAVE, get_xsave, 0)                       \
+	X(KVM_GET_XSAVE2, get_xsave, 0)                      \
+	X(KVM_SET_XSAVE, set_xsave, 0)                       \
+	X(KVM_GET_XCRS, get_xcrs, 0)                         \
+	X(KVM_SET_XCRS, set_xcrs, 0)                         \
+	X(KVM_GET_MSRS, get_msrs, LV_RAW)                    \
+	X(KVM_SET_MSRS, set_msrs, LV_RAW)                    \
+	X(KVM_SET_CPUID2, set_cpuid2, LV_RAW)                \
+	X(KVM_GET_CPUID2, get_cpuid2, LV_RAW)                \
+	X(KVM_GET_LAPIC, get_lapic, 0)                       \
+	X(KVM_SET_LAPIC, set_lapic, 0)                       \
+	X(KVM_GET_MP_STATE, get_mp_state, 0)                 \
+	X(KVM_SET_MP_STATE, set_mp_state, 0)                 \
+	X(KVM_GET_VCPU_EVENTS, get_vcpu_events, 0)           \
+	X(KVM_SET_VCPU_EVENTS, set_vcpu_events, 0)           \
+	X(KVM_GET_DEBUGREGS, get_debugregs, 0)               \
+	X(KVM_SET_DEBUGREGS, set_debugregs, 0)               \
+	X(KVM_SET_GUEST_DEBUG, set_guest_debug, 0)           \
+	X(KVM_TRANSLATE, translate, 0)                       \
+	X(KVM_NMI, nmi, 0)                                   \
+	X(KVM_TPR_ACCESS_REPORTING, tpr_access_reporting, 0) \
+	X(KVM_SET_SIGNAL_MASK, set_signal_mask, LV_RAW)      \
+	X(KVM_GET_TSC_KHZ, get_tsc_khz, 0)                   \
+	X(KVM_SET_TSC_KHZ, set_tsc_khz, 0)                   \
 	X(KVM_KVMCLOCK_CTRL, kvmclock_ctrl, 0)
 
 #define LV_DECLARE_IOCTL(cmd, name, flags) LV_IOCTL(name);

@@ -46,7 +46,7 @@ LV_HOT_OPS(LV_DEFINE_OP)
 static DEFINE_MUTEX(lv_hardware_lock); /* lv_hardware_users, cpuhp state */
 static int lv_hardware_users;
 static enum cpuhp_state lv_cpuhp;
-static DEFINE_PER_CPU(bool, lv_cpu_on); /* own CPU, interrupts off */
+DEFINE_PER_CPU(bool, lv_cpu_on);
 static bool lv_rebooting;
 
 static int lv_cpu_enable(void)
@@ -176,12 +176,6 @@ static struct notifier_block lv_reboot_notifier = {
 	.notifier_call = lv_reboot,
 	.priority = INT_MAX,
 };
-
-/** lv_cpu_ready - may the guest be entered on this CPU? interrupts off */
-bool lv_cpu_ready(void)
-{
-	return likely(this_cpu_read(lv_cpu_on));
-}
 
 /* ---- the device ---- */
 

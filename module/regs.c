@@ -270,6 +270,8 @@ int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val)
 	else
 		v->dr6 = (val & LV_DR6_WRITABLE) | DR6_RESERVED;
 	lv_backend->set_intercepts(v);
+	if (v->atomic)
+		lv_load_debugregs(v);
 	return 0;
 }
 

@@ -312,6 +312,16 @@ LV_IOCTL(nmi)
 	return 0;
 }
 
+LV_IOCTL(tpr_access_reporting)
+{
+	const struct kvm_tpr_access_ctl *ctl = data;
+
+	if (ctl->flags)
+		return -EINVAL;
+	v->report_tpr = ctl->enabled;
+	return 0;
+}
+
 LV_IOCTL(get_mp_state)
 {
 	struct kvm_mp_state *state = data;

@@ -175,11 +175,22 @@ static void lv_cr8_moved(struct lv_vcpu *v)
 	lv_request(v, LV_REQ_EVENT);
 }
 
+/* Exits that have nothing to do with guest memory, once their length is known. */
+#define LV_EXITS_WITHOUT_MEMORY                                         \
+	(BIT(LV_EXIT_IRQ_WINDOW) | BIT(LV_EXIT_NMI_WINDOW) |            \
+	 BIT(LV_EXIT_CPUID) | BIT(LV_EXIT_RDMSR) | BIT(LV_EXIT_TPR) |   \
+	 BIT(LV_EXIT_HLT) | BIT(LV_EXIT_PAUSE) | BIT(LV_EXIT_MONITOR) | \
+	 BIT(LV_EXIT_MWAIT) | BIT(LV_EXIT_INVD) | BIT(LV_EXIT_WBINVD) | \
+	 BIT(LV_EXIT_XSETBV) | BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP))
+
 static int lv_handle_with_memory(struct lv_vcpu *v, struct lv_exit *exit)
 {
-	int idx = srcu_read_lock(&v->vm->mem.srcu);
-	int out = lv_handle_exit(v, exit);
+	int idx, out;
 
+	if (exit->insn_len && BIT(exit->reason) & LV_EXITS_WITHOUT_MEMORY)
+		return lv_handle_exit(v, exit);
+	idx = srcu_read_lock(&v->vm->mem.srcu);
+	out = lv_handle_exit(v, exit);
 	srcu_read_unlock(&v->vm->mem.srcu, idx);
 	return out;
 }
@@ -200,7 +211,7 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 		}
 		if (unlikely(xfer_to_guest_mode_work_pending()))
 			return LV_RESUME;
-		if (unlikely(!lv_cpu_ready()))
+		if (unlikely(!this_cpu_read(lv_cpu_on)))
 			return -ESHUTDOWN;
 
 		if (v->pv_eoi.msr)
@@ -224,24 +235,27 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 	return out;
 }
 
-static void lv_load_debugregs(struct lv_vcpu *v)
-{
-	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
-								: v->dr;
-
-	set_debugreg(0, 7);
-	set_debugreg(dr[0], 0);
-	set_debugreg(dr[1], 1);
-	set_debugreg(dr[2], 2);
-	set_debugreg(dr[3], 3);
-}
-
 static bool lv_uses_breakpoints(struct lv_vcpu *v)
 {
 	u64 dr7 = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr7
 							  : v->dr7;
 
 	return unlikely(dr7 & LV_DR7_ENABLED);
+}
+
+/** lv_load_debugregs - DR0 to DR3 of a guest that uses them; interrupts off */
+void lv_load_debugregs(struct lv_vcpu *v)
+{
+	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
+								: v->dr;
+
+	if (!lv_uses_breakpoints(v))
+		return;
+	set_debugreg(0, 7);
+	set_debugreg(dr[0], 0);
+	set_debugreg(dr[1], 1);
+	set_debugreg(dr[2], 2);
+	set_debugreg(dr[3], 3);
 }
 
 /* One stay in the guest: from here on nothing sleeps. */
@@ -252,9 +266,8 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 
 	preempt_disable();
 	lv_fpu_load(v);
-	if (breakpoints)
-		lv_load_debugregs(v);
 	local_irq_disable();
+	lv_load_debugregs(v);
 	v->atomic = true;
 	v->new_stay = true;
 	vtime_account_guest_enter();
@@ -266,7 +279,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
 	v->atomic = false;
 	lv_guest_ran();
-	if (breakpoints || hw_breakpoint_active())
+	if (breakpoints || lv_uses_breakpoints(v) || hw_breakpoint_active())
 		hw_breakpoint_restore();
 	/* Serve the host interrupt while its time still counts as the guest's. */
 	local_irq_enable();
@@ -323,6 +336,11 @@ static int lv_serve_requests(struct lv_vcpu *v)
 	if (test_and_clear_bit(LV_REQ_EOI_EXIT, &v->requests)) {
 		v->run->eoi.vector = v->eoi_vector;
 		return lv_exit_to_user(v, KVM_EXIT_IOAPIC_EOI);
+	}
+	if (test_and_clear_bit(LV_REQ_TPR, &v->requests)) {
+		v->run->tpr_access.rip = v->tpr_rip;
+		v->run->tpr_access.is_write = v->tpr_written;
+		return lv_exit_to_user(v, KVM_EXIT_TPR_ACCESS);
 	}
 	return LV_RESUME;
 }

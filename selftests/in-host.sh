@@ -9,6 +9,9 @@ driver=$1
 limit=$2
 shift 2
 
+kvm=kvm_amd
+! grep -qw vmx /proc/cpuinfo || kvm=kvm_intel
+
 case $driver in
 labvisor) export LABVISOR_DEV=/dev/labvisor ;;
 kvm) export LABVISOR_DEV=/dev/kvm ;;
@@ -17,8 +20,9 @@ esac
 load()
 {
 	case $driver in
-	labvisor) insmod /lab/labvisor.ko ;;
-	kvm) modprobe kvm_amd ;;
+	# shellcheck disable=SC2086 # a word each
+	labvisor) insmod /lab/labvisor.ko $LABVISOR_PARAMS ;;
+	kvm) modprobe $kvm ;;
 	esac
 }
 
@@ -27,7 +31,7 @@ unload()
 {
 	case $driver in
 	labvisor) ! grep -q '^labvisor ' /proc/modules || rmmod labvisor ;;
-	kvm) ! grep -q '^kvm_amd ' /proc/modules || rmmod kvm_amd kvm ;;
+	kvm) ! grep -q "^$kvm " /proc/modules || rmmod $kvm kvm ;;
 	esac
 }
 

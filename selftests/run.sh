@@ -7,17 +7,25 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
 
+# The lab hosts that all programs run in, as LAB/KERNEL/CPUS.
+defaults=(svm/stock/1 svm/stock/2 svm/debug/1 svm/debug/2
+	vmx/fast/1 vmx/fast/2 vmx/debug/1)
+
 usage()
 {
-	cat <<'END'
+	cat <<END
 Usage: selftests/run.sh [OPTION]... [--] [TEST]...
 
 Run all tests, or those named: PROGRAM or PROGRAM.CASE.
 
-  --kernel K   lab host's kernel, default stock and debug (may repeat)
+  --lab L      svm or vmx, default both (may repeat)
+  --kernel K   lab host's kernel (may repeat)
   --smp N      CPUs of the lab host, default 1 and 2 (may repeat)
   --kvm        run the lab-host programs on KVM, as a reference for them
   --limit SEC  time for one program, default 300
+
+Without --kernel and --smp, the lab hosts are:
+  ${defaults[*]}
 END
 }
 
@@ -25,10 +33,11 @@ tests=$LAB_TOP/selftests
 out=$LAB_BUILD/selftests
 unit=$LAB_BUILD/unit
 driver=labvisor limit=300
-kernels=() cpus=()
+labs=() kernels=() cpus=()
 
 while [ $# -gt 0 ]; do
 	case $1 in
+	--lab) labs+=("$2"); shift ;;
 	--kernel) kernels+=("$2"); shift ;;
 	--smp) cpus+=("$2"); shift ;;
 	--kvm) driver=kvm ;;
@@ -40,12 +49,43 @@ while [ $# -gt 0 ]; do
 	esac
 	shift || die "the last option lacks its argument"
 done
-[ ${#kernels[@]} -gt 0 ] || kernels=(stock debug)
-[ ${#cpus[@]} -gt 0 ] || cpus=(1 2)
+[ ${#labs[@]} -gt 0 ] || labs=(svm vmx)
 only="$*"
 
+# configurations: those that were asked for.
+configurations()
+{
+	local lab kernel smp some=("${kernels[@]}")
+
+	if [ ${#kernels[@]} -eq 0 ] && [ ${#cpus[@]} -eq 0 ]; then
+		for lab in "${labs[@]}"; do
+			printf '%s\n' "${defaults[@]}" | grep "^$lab/"
+		done
+		return
+	fi
+	[ ${#cpus[@]} -gt 0 ] || cpus=(1 2)
+	for lab in "${labs[@]}"; do
+		[ ${#kernels[@]} -gt 0 ] ||
+			mapfile -t some < <(printf '%s\n' "${defaults[@]}" |
+				sed -n "s,^$lab/\(.*\)/.*,\1,p" | sort -u)
+		for kernel in "${some[@]}"; do
+			for smp in "${cpus[@]}"; do
+				echo "$lab/$kernel/$smp"
+			done
+		done
+	done
+}
+
+for lab in "${labs[@]}"; do
+	case $lab in
+	svm|vmx) ;;
+	*) die "--lab is svm or vmx, not '$lab'" ;;
+	esac
+done
+mapfile -t wanted < <(configurations)
+
 started=$SECONDS
-steps=$((3 + ${#kernels[@]} * ${#cpus[@]}))
+steps=$((3 + ${#wanted[@]}))
 n=0
 results=$(mktemp -d)
 jobs=()
@@ -139,23 +179,37 @@ payload_arguments()
 	[ "$driver" = kvm ] || payload+=(--file "$1")
 }
 
-# boot_and_test KERNEL CPUS MODULE PROGRAM...: one boot of a lab host. Its
+# host_options CONFIGURATION: set $options for lab/host. Bochs has one node,
+# and its lab hosts' seconds are not ours.
+host_options()
+{
+	local lab kernel smp
+
+	IFS=/ read -r lab kernel smp <<<"$1"
+	options=(--kernel "$kernel" --smp "$smp" --mem 2048)
+	case $lab in
+	svm) options+=(--lab qemu --numa) ;;
+	vmx) options+=(--lab bochs) ;;
+	esac
+	[ "$kernel" != debug ] || options+=(--kmemleak)
+}
+
+# boot_and_test CONFIGURATION MODULE PROGRAM...: one boot of a lab host. Its
 # failure is a failed test: of the program that was running, or else its own.
 boot_and_test()
 {
-	local kernel=$1 smp=$2 module=$3 name=$1-$2 options=() status
-	shift 3
+	local where=$1 module=$2 name=${1//\//-} options status
+	shift 2
 
-	[ "$kernel" != debug ] || options+=(--kmemleak)
+	host_options "$where"
 	payload_arguments "$module"
-	setpriv --pdeathsig TERM "$LAB_DIR/host" --kernel "$kernel" \
-		--smp "$smp" --numa --mem 2048 "${options[@]}" \
+	setpriv --pdeathsig TERM "$LAB_DIR/host" "${options[@]}" \
 		--timeout $((limit * $# + 120)) "${payload[@]}" -- \
 		sh /lab/in-host.sh "$driver" "$limit" "$@" |
-		parse "$kernel/$smp" "$name" && return
+		parse "$where" "$name" && return
 	status=("${PIPESTATUS[@]}")
 	if [ "${status[0]}" -ne 75 ] && [ "${status[1]}" -eq 0 ]; then
-		echo "FAIL $kernel/$smp    lab host (status ${status[0]})"
+		echo "FAIL $where    lab host (status ${status[0]})"
 		echo FAIL >>"$results/$name.tally"
 	fi
 	return 1
@@ -165,12 +219,12 @@ boot_and_test()
 # on with those behind it in a new lab host.
 run_configuration()
 {
-	local kernel=$1 smp=$2 module=$3 left=("${lab_programs[@]}")
-	local done=$results/$1-$2.done
+	local where=$1 module=$2 left=("${lab_programs[@]}")
+	local done=$results/${1//\//-}.done
 
 	while [ ${#left[@]} -gt 0 ]; do
 		: >"$done"
-		boot_and_test "$kernel" "$smp" "$module" "${left[@]}" && return
+		boot_and_test "$where" "$module" "${left[@]}" && return
 		[ -s "$done" ] || return 0
 		mapfile -t left < <(printf '%s\n' "${left[@]}" |
 			grep -vxFf "$done")
@@ -183,7 +237,7 @@ start_configuration()
 	while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do
 		wait -n || true
 	done
-	announce "lab host: $1 kernel, $2 CPUs, ${#lab_programs[@]} programs"
+	announce "lab host $1: ${#lab_programs[@]} programs"
 	run_configuration "$@" &
 	jobs+=($!)
 }
@@ -206,12 +260,11 @@ announce "the lab: ${#lab_tests[@]} programs"
 run_here lab "${lab_tests[@]/#/$tests/}"
 
 module=none
-for kernel in "${kernels[@]}"; do
+for where in "${wanted[@]}"; do
 	[ ${#lab_programs[@]} -gt 0 ] || break
+	IFS=/ read -r _ kernel _ <<<"$where"
 	[ "$driver" = kvm ] || module=$("$LAB_DIR/module" "$kernel")
-	for smp in "${cpus[@]}"; do
-		start_configuration "$kernel" "$smp" "$module"
-	done
+	start_configuration "$where" "$module"
 done
 [ ${#jobs[@]} -eq 0 ] || wait "${jobs[@]}" || true
 jobs=()

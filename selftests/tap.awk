@@ -14,7 +14,7 @@ function report(result, name, why)
 {
 	if (!wanted(name))
 		return
-	printf "%s %-10s %s%s\n", result, where, name, why ? " (" why ")" : ""
+	printf "%s %-11s %s%s\n", result, where, name, why ? " (" why ")" : ""
 	if (result == "FAIL")
 		printf "%s", said
 	print result >> tally

@@ -38,10 +38,32 @@ boot()
 	[ -z "$words" ] || grep -q "$words" "$scratch/err"
 }
 
+# leaves_nothing OPTION...: kill lab/host without a warning. Its standard output
+# ends when the last process that has it is gone.
+leaves_nothing()
+{
+	local output line status=0
+
+	exec {output}< <(LABVISOR_BUILD=$scratch exec "$host" "$@" -- \
+		sh -c 'echo up; while :; do :; done' 2>"$scratch/err")
+	read -r -t 120 -u "$output" line
+	kill -KILL $!
+	read -r -t 10 -u "$output" || status=$?
+	exec {output}<&-
+	[ "$line" = up ] && [ "$status" -eq 1 ]
+}
+
 # says TEXT: it was the command's output.
 says()
 {
 	[ "$(cat "$scratch/out")" = "$1" ]
+}
+
+# twice OPTION... -- COMMAND...: is the output the same both times?
+twice()
+{
+	boot 0 '' "$@" && mv "$scratch/out" "$scratch/first" &&
+		boot 0 '' "$@" && cmp -s "$scratch/first" "$scratch/out"
 }
 
 provoke()
@@ -50,6 +72,7 @@ provoke()
 		"modprobe lkdtm && echo $1 >/sys/kernel/debug/provoke-crash/DIRECT"
 }
 
+bochs=(--lab bochs --kernel fast)
 crash='echo c >/proc/sysrq-trigger'
 odd="a  b 'c' \"d\" \$e * \\ ;"
 
@@ -78,4 +101,32 @@ ok kasan provoke WRITE_AFTER_FREE 'BUG: KASAN: use-after-free'
 ok ubsan provoke ARRAY_BOUNDS 'UBSAN: array-index-out-of-bounds'
 ok list_debugging provoke CORRUPT_LIST_ADD 'list_add corruption'
 ok refcount provoke REFCOUNT_INC_OVERFLOW 'refcount_t: saturated'
+ok nothing_left leaves_nothing
+ok bochs_status boot 7 '' "${bochs[@]}" -- sh -c 'exit 7'
+ok bochs_arguments boot 0 '' "${bochs[@]}" -- printf '%s' "$odd"
+ok bochs_arguments_say says "$odd"
+ok bochs_files boot 0 '' "${bochs[@]}" --file "$(command -v flock)" \
+	--file "$tests:/opt/x" -- sh -c 'flock /lab true && ls /opt/x/test_lab.sh'
+ok bochs_files_say says /opt/x/test_lab.sh
+ok bochs_two_cpus boot 0 '' "${bochs[@]}" --smp 2 -- \
+	sh -c 'nproc; grep -cw vmx /proc/cpuinfo'
+ok bochs_two_cpus_say says $'2\n4'
+ok bochs_svm boot 0 '' "${bochs[@]}" --cpu trinity_apu -- \
+	grep -qw svm /proc/cpuinfo
+ok bochs_same_twice twice "${bochs[@]}" -- cat /proc/uptime /proc/interrupts
+ok bochs_time_limit boot 124 'time limit of 12 s' "${bochs[@]}" --timeout 12 -- \
+	sh -c 'while :; do :; done'
+ok bochs_panic boot 125 'Kernel panic - not syncing: sysrq' "${bochs[@]}" -- \
+	sh -c "$crash"
+ok bochs_reset boot 125 'PANIC.*no resolution' "${bochs[@]}" -- reboot -f
+ok bochs_power_off boot 125 'without a status' "${bochs[@]}" -- poweroff -f
+ok bochs_warning boot 125 'WARNING: a' "${bochs[@]}" -- \
+	sh -c 'echo WARNING: a >/dev/kmsg'
+ok bochs_bad_module boot 125 'insmod .* failed' "${bochs[@]}" \
+	--module "$host" -- true
+ok bochs_no_cpu boot 125 'PANIC.*no_such_cpu' "${bochs[@]}" --cpu no_such_cpu -- \
+	true
+ok bochs_no_nodes boot 125 'no NUMA nodes' "${bochs[@]}" --numa -- true
+ok bochs_nothing_left leaves_nothing "${bochs[@]}"
 echo "1..$count"
+

@@ -341,6 +341,11 @@ static bool access_lapic(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
 	if (!apic || !lv_lapic_enabled(apic) || lv_lapic_x2apic(apic) ||
 	    gpa >> PAGE_SHIFT != apic->base >> PAGE_SHIFT)
 		return false;
+	if (v->report_tpr && offset_in_page(gpa) == LAPIC_TPR << 4) {
+		v->tpr_rip = lv_io_rip(v);
+		v->tpr_written = write;
+		lv_request(v, LV_REQ_TPR);
+	}
 	if (write) {
 		lv_lapic_mmio_write(apic, offset_in_page(gpa), *val);
 		lv_show_tpr(v);

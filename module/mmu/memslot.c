@@ -67,25 +67,19 @@ static struct lv_slots *slots_edit(const struct lv_slots *old,
 	return new;
 }
 
-static void slots_free(struct rcu_head *rcu)
-{
-	kvfree(container_of(rcu, struct lv_slots, rcu));
-}
-
+/*
+ * Nobody uses older slots, or what is only in them, after this. Waiting is
+ * cheaper than call_srcu(): the grace period that would begin is not expedited,
+ * and the next change would have to wait for its end.
+ */
 static void slots_publish(struct lv_vm *vm, struct lv_slots *new)
 {
 	struct lv_slots *old = lv_slots(vm);
 
 	new->generation = old->generation + 1;
 	rcu_assign_pointer(vm->mem.slots, new);
-	call_srcu(&vm->mem.srcu, &old->rcu, slots_free);
-}
-
-/* Nobody uses older slots, or what is only in them, after this. */
-static void slots_publish_sync(struct lv_vm *vm, struct lv_slots *new)
-{
-	slots_publish(vm, new);
 	synchronize_srcu_expedited(&vm->mem.srcu);
+	kvfree(old);
 }
 
 static void change_range(struct lv_vm *vm, enum lv_tdp_op op,
@@ -115,7 +109,7 @@ static int slot_remove(struct lv_vm *vm, const struct lv_slot *slot,
 		kvfree(second);
 		return -ENOMEM;
 	}
-	slots_publish_sync(vm, first);
+	slots_publish(vm, first);
 	change_range(vm, LV_TDP_ZAP, &gone);
 	slots_publish(vm, second);
 	if (!to || to->dirty != gone.dirty)
@@ -132,11 +126,9 @@ static int slot_replace(struct lv_vm *vm, const struct lv_slot *old,
 
 	if (!slots)
 		return -ENOMEM;
-	if (new->dirty == dirty) {
-		slots_publish(vm, slots);
+	slots_publish(vm, slots);
+	if (new->dirty == dirty)
 		return 0;
-	}
-	slots_publish_sync(vm, slots);
 	/*
 	 * The log was turned on: have writes fault, page by page. Or off: zap,
 	 * for large mappings to come back.
@@ -273,6 +265,5 @@ void lv_memory_free(struct lv_vm *vm)
 	for (i = 0; i < slots->nr; i++)
 		kvfree(slots->slot[i].dirty);
 	kvfree(slots);
-	srcu_barrier(&vm->mem.srcu);
 	cleanup_srcu_struct(&vm->mem.srcu);
 }

@@ -31,7 +31,6 @@ struct lv_slot {
 
 /* struct lv_slots - one version of a VM's slots, constant once published */
 struct lv_slots {
-	struct rcu_head rcu; /* to free it */
 	u64 generation; /* number of the version */
 	unsigned int hint; /* index of the slot found last (atomic) */
 	unsigned int nr; /* number of slots */

@@ -54,14 +54,15 @@ static const char *const l1d_names[] = {
 
 static int l1d_mode;
 static struct page *l1d_pages; /* NULL if the CPU has a command for it */
-static u64 enter_flags;
+DEFINE_STATIC_KEY_FALSE(vmx_flushes_l1d);
+u64 vmx_enter_flags; /* VMX_ENTER_*, the same for all entries */
 
 /* What is in force, once the module is loaded. */
 static int mitigations_get(char *buffer, const struct kernel_param *kp)
 {
 	return sysfs_emit(
 		buffer, "l1d_flush=%s verw=%s ibpb=%s rsb_fill=%s bhb=%s\n",
-		l1d_names[l1d_mode], enter_flags ? "on" : "off",
+		l1d_names[l1d_mode], vmx_enter_flags ? "on" : "off",
 		ibpb && boot_cpu_has(X86_FEATURE_USE_IBPB) ? "on" : "off",
 		boot_cpu_has(X86_FEATURE_RSB_VMEXIT)	    ? "full"
 		: boot_cpu_has(X86_FEATURE_RSB_VMEXIT_LITE) ? "one"
@@ -106,7 +107,9 @@ int vmx_mitigations_init(void)
 		if (!l1d_pages)
 			return -ENOMEM;
 	}
-	enter_flags = verw && lv_wants_verw() ? BIT(VMX_ENTER_VERW) : 0;
+	if (l1d_mode != L1D_NEVER)
+		static_branch_enable(&vmx_flushes_l1d);
+	vmx_enter_flags = verw && lv_wants_verw() ? BIT(VMX_ENTER_VERW) : 0;
 	return 0;
 }
 
@@ -139,11 +142,8 @@ static void l1d_displace(void)
 /** vmx_flush_l1d - L1TF: clear the L1 data cache if it may hold secrets */
 void vmx_flush_l1d(struct lv_vcpu *v)
 {
-	bool interrupted;
+	bool interrupted = lv_l1d_tainted_by_interrupt();
 
-	if (likely(l1d_mode == L1D_NEVER))
-		return;
-	interrupted = lv_l1d_tainted_by_interrupt();
 	if (l1d_mode == L1D_COND && !v->new_stay && !interrupted)
 		return;
 	if (l1d_pages)
@@ -152,38 +152,9 @@ void vmx_flush_l1d(struct lv_vcpu *v)
 		wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
 }
 
-/** vmx_enter_flags - VMX_ENTER_* flags that are the same for all entries */
-u64 vmx_enter_flags(void)
-{
-	return enter_flags;
-}
-
 /** vmx_predictor_barrier - another vCPU is about to run on this CPU */
 void vmx_predictor_barrier(void)
 {
 	if (ibpb)
 		indirect_branch_prediction_barrier();
-}
-
-/**
- * vmx_swap_spec_ctrl - give a guest that uses SPEC_CTRL its own
- * @v: the vCPU
- * @host: the value to load after the exit
- *
- * Legacy IBRS protects only from what ran before it was written, so then the
- * exit writes it in any case.
- *
- * Return: true if @host has to be loaded after the exit.
- */
-bool vmx_swap_spec_ctrl(struct lv_vcpu *v, u64 *host)
-{
-	bool ibrs = cpu_feature_enabled(X86_FEATURE_KERNEL_IBRS);
-
-	if (likely(!v->spec_ctrl && !ibrs))
-		return false;
-	*host = this_cpu_read(x86_spec_ctrl_current);
-	if (!v->spec_ctrl || v->spec_ctrl == *host)
-		return ibrs;
-	native_wrmsrl(MSR_IA32_SPEC_CTRL, v->spec_ctrl);
-	return true;
 }

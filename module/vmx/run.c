@@ -28,9 +28,11 @@
 /* Mark exits that are instructions, whose length the CPU tells. */
 #define INSN(reason) ((reason) | 0x80)
 
-/* Exits that carry nothing but their name, or nothing but a length. */
+/*
+ * Exits that carry nothing but their name, or nothing but a length. 0, which is
+ * LV_EXIT_HOST, stands for the others.
+ */
 static const u8 vmx_simple_exits[] = {
-	[EXIT_REASON_EXTERNAL_INTERRUPT] = LV_EXIT_HOST,
 	[EXIT_REASON_TRIPLE_FAULT] = LV_EXIT_SHUTDOWN,
 	[EXIT_REASON_INTERRUPT_WINDOW] = LV_EXIT_IRQ_WINDOW,
 	[EXIT_REASON_CPUID] = INSN(LV_EXIT_CPUID),
@@ -171,7 +173,8 @@ static void vmx_decode(struct lv_vcpu *v, struct lv_exit *exit, u32 code)
 
 	if (code < 64 && BIT_ULL(code) & VMX_MAY_INTERRUPT_DELIVERY)
 		vmx_decode_interrupted(&exit->interrupted);
-	if (simple || code == EXIT_REASON_EXTERNAL_INTERRUPT) {
+	if (simple || code == EXIT_REASON_EXTERNAL_INTERRUPT ||
+	    code == EXIT_REASON_PREEMPTION_TIMER) {
 		exit->reason = simple & 0x7f;
 		if (simple & 0x80)
 			exit->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
@@ -232,10 +235,28 @@ static void vmx_entry_failed(struct lv_exit *exit)
 	exit->hw_code = vmcs_read(VM_INSTRUCTION_ERROR);
 }
 
+/*
+ * Give a guest that uses SPEC_CTRL its own. Returns true if @host has to be
+ * loaded after the exit: legacy IBRS protects only from what ran before it was
+ * written, so it is written even if the value is the same.
+ */
+static __always_inline bool vmx_swap_spec_ctrl(struct lv_vcpu *v, u64 *host)
+{
+	bool ibrs = cpu_feature_enabled(X86_FEATURE_KERNEL_IBRS);
+
+	if (likely(!v->spec_ctrl && !ibrs))
+		return false;
+	*host = this_cpu_read(x86_spec_ctrl_current);
+	if (!v->spec_ctrl || v->spec_ctrl == *host)
+		return ibrs;
+	native_wrmsrl(MSR_IA32_SPEC_CTRL, v->spec_ctrl);
+	return true;
+}
+
 void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	struct vmx_vcpu *s = to_vmx(v);
-	u64 flags = vmx_enter_flags(), spec_ctrl = 0;
+	u64 flags = vmx_enter_flags, spec_ctrl = 0;
 	u32 code;
 	int failed;
 
@@ -251,7 +272,8 @@ void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 		flags |= BIT(VMX_ENTER_LAUNCHED);
 	if (unlikely(vmx_swap_spec_ctrl(v, &spec_ctrl)))
 		flags |= BIT(VMX_ENTER_SPEC_CTRL);
-	vmx_flush_l1d(v);
+	if (static_branch_unlikely(&vmx_flushes_l1d))
+		vmx_flush_l1d(v);
 	v->new_stay = false;
 
 	failed = vmx_enter(v, flags, &s->host_rsp, spec_ctrl);

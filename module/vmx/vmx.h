@@ -110,6 +110,7 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @ept_flags: memory type, walk length and A/D enable of an EPT pointer
  * @invept: INVEPT type to use
  * @invvpid: INVVPID type to use, 0 without VPIDs
+ * @max_stay: preemption timer ticks until a guest has to leave
  * @tpr_shadow: CR8 is virtualised
  */
 struct vmx_caps {
@@ -121,6 +122,7 @@ struct vmx_caps {
 	u32 exit;
 	u32 entry;
 	u32 ept_flags;
+	u32 max_stay;
 	u8 invept;
 	u8 invvpid;
 	bool tpr_shadow;
@@ -175,12 +177,12 @@ void vmx_exit(void); /* HOST_RIP, a label inside of it */
 int vmx_probe_caps(void);
 
 /* mitigate.c */
+DECLARE_STATIC_KEY_FALSE(vmx_flushes_l1d);
+extern u64 vmx_enter_flags;
 int vmx_mitigations_init(void);
 void vmx_mitigations_exit(void);
 void vmx_flush_l1d(struct lv_vcpu *v);
-u64 vmx_enter_flags(void);
 void vmx_predictor_barrier(void);
-bool vmx_swap_spec_ctrl(struct lv_vcpu *v, u64 *host);
 
 /* host.c */
 int vmx_cpu_enable(void);

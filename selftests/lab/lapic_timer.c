@@ -51,19 +51,9 @@ FIXTURE(lapic_timer)
 
 FIXTURE_SETUP(lapic_timer)
 {
-	struct kvm_cpuid2 *cpuid;
-	unsigned int i;
-
 	self->vm = vm_new_irqchip();
 	self->vcpu = vcpu_new(self->vm, 0);
 	GUEST_VAR(self->vm, tsc_khz) = MUST(self->vcpu->fd, KVM_GET_TSC_KHZ, 0);
-	/* The deadline mode is emulated, and announced by user space. */
-	cpuid = supported_cpuid(self->vm->sys);
-	for (i = 0; i < cpuid->nent; i++)
-		if (cpuid->entries[i].function == 1)
-			cpuid->entries[i].ecx |= 1 << 24;
-	MUST(self->vcpu->fd, KVM_SET_CPUID2, cpuid);
-	free(cpuid);
 }
 
 FIXTURE_TEARDOWN(lapic_timer)

@@ -14,14 +14,17 @@ static int unload(void)
 	return syscall(SYS_delete_module, "labvisor", O_NONBLOCK) ? -errno : 0;
 }
 
+/* With the parameters that the lab host wants. */
 static int load(const char *path)
 {
+	const char *params = getenv("LABVISOR_PARAMS");
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int ret;
 
 	if (fd < 0)
 		return -errno;
-	ret = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	ret = syscall(SYS_finit_module, fd, params ? params : "", 0) ? -errno
+								     : 0;
 	close(fd);
 	return ret;
 }

@@ -456,6 +456,10 @@ static bool same_outcome(const struct lv_emul *e, enum lv_emul_result r,
 	/* Two accesses that both fault: which one is first varies. */
 	if (e->insn.op == LV_OP_CMPS || e->insn.op == LV_OP_CALL)
 		return stop != NATIVE_STEP;
+	/* Some CPUs check the address without the bit offset, too. */
+	if (e->insn.op >= LV_OP_BT && e->insn.op <= LV_OP_BTC &&
+	    e->mode == LV_MODE_64)
+		return stop != NATIVE_STEP;
 	switch (stop) {
 	case NATIVE_UD:
 		return e->fault.vector == 6;
@@ -570,9 +574,15 @@ static bool worth_it(const struct subject *s)
 {
 	const struct lv_insn *insn = &s->e.insn;
 
+	/* XOP, which some CPUs decode without having it */
+	if (insn->opcode == 0x8f && insn->op == LV_OP_UNDEFINED)
+		return false;
 	if (s->error)
 		return true;
 	switch (insn->op) {
+	case LV_OP_MOVSX:
+		/* MOVSXD to 16 bits: AMD reads 32 of them, Intel 16 */
+		return insn->opcode != 0x63 || insn->op_bytes != 2;
 	case LV_OP_CALL:
 	case LV_OP_JMP:
 		/* AMD has 16-bit branches in 64-bit mode, Intel not */

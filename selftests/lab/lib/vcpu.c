@@ -33,15 +33,21 @@ const struct kvm_cpuid_entry2 *find_cpuid(const struct kvm_cpuid2 *cpuid,
 	return NULL;
 }
 
-/* Give the vCPU every feature there is, and the APIC ID it was made with. */
+/*
+ * Give the vCPU every feature there is, and the APIC ID it was made with. The
+ * deadline mode of the timer has a capability instead of a bit in the list.
+ */
 void vcpu_offer_cpuid(struct vcpu *vcpu)
 {
+	const bool deadline = vm_cap(vcpu->vm, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 	struct kvm_cpuid2 *cpuid = supported_cpuid(vcpu->vm->sys);
 	struct kvm_cpuid_entry2 *e = cpuid->entries;
 
 	for (; e < cpuid->entries + cpuid->nent; e++) {
-		if (e->function == 1)
+		if (e->function == 1) {
 			e->ebx = (e->ebx & 0xffffff) | vcpu->id << 24;
+			e->ecx |= deadline << 24;
+		}
 		if (e->function == 0xb)
 			e->edx = vcpu->id;
 	}

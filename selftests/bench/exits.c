@@ -1,0 +1,713 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What things cost, in ticks of the TSC: in a lab host that counts instructions
+ * a tick is one instruction, and the figures repeat to the last digit.
+ *
+ *	exits [NAME]...
+ *
+ * Prints a line per measurement, fields separated by tabs: name, what it is,
+ * and the median, least and largest of the samples. Each sample is one
+ * operation. The reading of the clock is taken off, nothing else: where the
+ * guest measures, a figure goes from guest instruction to guest instruction;
+ * where the host does, from user space to user space.
+ */
+#include <linux/kvm_para.h>
+#include <sys/eventfd.h>
+#include "guest.h"
+
+#define SAMPLES 63
+#define VECTOR 0x50
+#define FAR (1ull << 40) /* ticks, never reached */
+#define EVENT_PORT 0x600
+#define EVENT_GPA (MMIO_GPA + 0x1000)
+#define IOAPIC_GPA 0xfec00000ul
+#define PAGES_GPA 0x2000000ul
+#define PAGES_SIZE (SAMPLES * PAGE_SIZE)
+#define MSR_X2APIC_EOI 0x80b
+#define MSR_X2APIC_ICR 0x830
+#define X2APIC_ENABLE (1u << 10)
+#define CR0_AM (1u << 18)
+#define CR4_MCE (1u << 6)
+
+/* Guest and host each have their own. */
+static int64_t samples[SAMPLES];
+static u64 clock_cost;
+
+static inline u64 ticks(void)
+{
+	u64 value;
+
+	asm volatile("lfence; rdtsc; shl $32, %%rdx; or %%rdx, %0"
+		     : "=a"(value)::"rdx", "memory");
+	return value;
+}
+
+#define TIMED(i, op)                                     \
+	do {                                             \
+		u64 __t = ticks();                       \
+                                                         \
+		op;                                      \
+		samples[i] = ticks() - __t - clock_cost; \
+	} while (0)
+
+/* A guest that measures @op, with @i in reach, after @prepare. */
+#define GUEST(name, prepare, op)              \
+	static void name##_guest(void)        \
+	{                                     \
+		u64 i;                        \
+                                              \
+		prepare;                      \
+		for (i = 0; i < SAMPLES; i++) \
+			TIMED(i, op);         \
+	}
+
+#define NOTHING \
+	do {    \
+	} while (0)
+
+/* ---- measured by the guest ---- */
+
+static void hypercall(void)
+{
+	u64 nr = KVM_HC_VAPIC_POLL_IRQ;
+
+	asm volatile("vmcall" : "+a"(nr)::"memory");
+}
+
+static void hypercall_amd(void)
+{
+	u64 nr = KVM_HC_VAPIC_POLL_IRQ;
+
+	asm volatile("vmmcall" : "+a"(nr)::"memory");
+}
+
+GUEST(clock, NOTHING, NOTHING)
+GUEST(cpuid, NOTHING, cpuid(0, 0))
+GUEST(hypercall_intel, NOTHING, hypercall())
+GUEST(hypercall_amd, NOTHING, hypercall_amd())
+GUEST(rdmsr, NOTHING, rdmsr(MSR_APIC_BASE))
+GUEST(wrmsr, u64 def = rdmsr(MSR_MTRR_DEF), wrmsr(MSR_MTRR_DEF, def))
+GUEST(cr0, u64 cr = READ_REG(cr0), WRITE_REG(cr0, cr ^= CR0_AM))
+GUEST(cr4, u64 cr = READ_REG(cr4), WRITE_REG(cr4, cr ^= CR4_MCE))
+GUEST(cr8, NOTHING, WRITE_REG(cr8, i & 1))
+GUEST(dr, NOTHING, WRITE_REG(dr7, 0x400))
+GUEST(pic_in, NOTHING, inb(0x21))
+GUEST(pic_out, NOTHING, outb(0x21, 0xff))
+GUEST(pit_in, NOTHING, inb(0x40))
+GUEST(ioapic_read, mmio_write32(IOAPIC_GPA, 1), mmio_read32(IOAPIC_GPA + 0x10))
+GUEST(ioapic_write, NOTHING, mmio_write32(IOAPIC_GPA, 1))
+GUEST(pio_event, NOTHING, outl(EVENT_PORT, 1))
+GUEST(mmio_event, NOTHING, mmio_write32(EVENT_GPA, 1))
+GUEST(touch_read, NOTHING, *(volatile u8 *)(PAGES_GPA + i * PAGE_SIZE))
+GUEST(touch_write, NOTHING, *(volatile u8 *)(PAGES_GPA + i * PAGE_SIZE) = 1)
+GUEST(arm, apic_enable();
+      apic_write(APIC_LVTT, 2 << 17 | VECTOR), wrmsr(MSR_TSC_DEADLINE, FAR + i))
+
+static void hypercall_guest(void)
+{
+	if (cpuid(0, 0).ebx == 0x756e6547)
+		hypercall_intel_guest();
+	else
+		hypercall_amd_guest();
+}
+
+/* Interrupts: when did the handler begin, and what did its EOI cost? */
+static volatile u64 arrival;
+static volatile int64_t ipi_cost, eoi_cost;
+static bool x2apic;
+
+static void on_interrupt(struct trap_frame *frame)
+{
+	u64 begin, end;
+
+	begin = ticks();
+	if (x2apic)
+		wrmsr(MSR_X2APIC_EOI, 0);
+	else
+		apic_eoi();
+	end = ticks();
+	eoi_cost = end - begin - clock_cost;
+	arrival = begin;
+}
+
+static void prepare_interrupts(bool use_x2apic)
+{
+	trap_handlers[VECTOR] = on_interrupt;
+	x2apic = use_x2apic;
+	apic_enable();
+	if (x2apic)
+		wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | X2APIC_ENABLE);
+	sti();
+}
+
+static void self_ipi(void)
+{
+	u64 sent;
+
+	arrival = 0;
+	sent = ticks();
+	if (x2apic)
+		wrmsr(MSR_X2APIC_ICR, ICR_SELF | VECTOR);
+	else
+		apic_write(APIC_ICR, ICR_SELF | VECTOR);
+	while (!arrival)
+		pause_cpu();
+	ipi_cost = arrival - sent - clock_cost;
+}
+
+#define IPI_GUEST(name, use_x2apic, result)     \
+	static void name##_guest(void)          \
+	{                                       \
+		u64 i;                          \
+                                                \
+		prepare_interrupts(use_x2apic); \
+		for (i = 0; i < SAMPLES; i++) { \
+			self_ipi();             \
+			samples[i] = result;    \
+		}                               \
+	}
+
+IPI_GUEST(ipi, false, ipi_cost)
+IPI_GUEST(ipi_x2apic, true, ipi_cost)
+IPI_GUEST(eoi, false, eoi_cost)
+IPI_GUEST(eoi_x2apic, true, eoi_cost)
+
+static void prepare_deadlines(void)
+{
+	prepare_interrupts(false);
+	apic_write(APIC_LVTT, 2 << 17 | VECTOR);
+}
+
+/* From the write of a deadline that is over to the handler. */
+static void timer_past_guest(void)
+{
+	u64 i, begin;
+
+	prepare_deadlines();
+	for (i = 0; i < SAMPLES; i++) {
+		arrival = 0;
+		begin = ticks();
+		wrmsr(MSR_TSC_DEADLINE, 1);
+		while (!arrival)
+			pause_cpu();
+		samples[i] = arrival - begin - clock_cost;
+	}
+}
+
+/* From the deadline to the handler. */
+static void timer_late(bool halt)
+{
+	u64 i, deadline;
+
+	prepare_deadlines();
+	for (i = 0; i < SAMPLES; i++) {
+		cli();
+		arrival = 0;
+		deadline = ticks() + 1000000 + i * 1001;
+		wrmsr(MSR_TSC_DEADLINE, deadline);
+		while (!arrival) {
+			if (halt) {
+				sti_hlt();
+				cli();
+			} else {
+				sti();
+			}
+		}
+		samples[i] = arrival - deadline;
+	}
+}
+
+static void timer_busy_guest(void)
+{
+	timer_late(false);
+}
+
+static void timer_halted_guest(void)
+{
+	timer_late(true);
+}
+
+/* ---- what the guest needs from the host ---- */
+
+static void add_event(struct vm *vm, u64 addr, u32 flags)
+{
+	struct kvm_ioeventfd event = {
+		.addr = addr,
+		.len = 4,
+		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.flags = flags,
+	};
+
+	MUST(vm->fd, KVM_IOEVENTFD, &event);
+}
+
+static void add_pio_event(struct vm *vm)
+{
+	add_event(vm, EVENT_PORT, KVM_IOEVENTFD_FLAG_PIO);
+}
+
+static void add_mmio_event(struct vm *vm)
+{
+	add_event(vm, EVENT_GPA, 0);
+}
+
+static void add_pit(struct vm *vm)
+{
+	struct kvm_pit_config config = {};
+
+	MUST(vm->fd, KVM_CREATE_PIT2, &config);
+}
+
+/* A slot of small pages that the guest has not touched. */
+static void *add_slot(struct vm *vm, u32 flags)
+{
+	void *mem = map_memory(PAGES_SIZE);
+
+	madvise(mem, PAGES_SIZE, MADV_NOHUGEPAGE);
+	if (vm_slot(vm, 1, flags, PAGES_GPA, PAGES_SIZE, mem))
+		die("slot 1");
+	return mem;
+}
+
+static void add_absent_pages(struct vm *vm)
+{
+	add_slot(vm, 0);
+}
+
+static void add_present_pages(struct vm *vm)
+{
+	memset(add_slot(vm, 0), 1, PAGES_SIZE);
+}
+
+/* ---- measured by the host ---- */
+
+static struct vcpu *start_guest(struct vm *vm, void (*guest)(void))
+{
+	struct vcpu *vcpu = vcpu_new(vm, 0);
+
+	GUEST_VAR(vm, clock_cost) = clock_cost;
+	vcpu_call(vcpu, guest);
+	return vcpu;
+}
+
+static void end_guest(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+
+	vcpu_free(vcpu);
+	vm_free(vm);
+}
+
+/* A guest whose every KVM_RUN ends with this exit. */
+static void time_exits(void (*guest)(void), u32 reason)
+{
+	struct vcpu *vcpu = start_guest(vm_new(), guest);
+	u64 i;
+
+	for (i = 0; i < SAMPLES; i++) {
+		TIMED(i, vcpu_run(vcpu));
+		if (vcpu->run->exit_reason != reason)
+			die("%s", vcpu_describe(vcpu));
+	}
+	end_guest(vcpu);
+}
+
+static void out_loop(void)
+{
+	for (;;)
+		outl(EVENT_PORT, 1);
+}
+
+static void in_loop(void)
+{
+	for (;;)
+		inl(EVENT_PORT);
+}
+
+static void write_loop(void)
+{
+	for (;;)
+		mmio_write32(MMIO_GPA, 1);
+}
+
+static void read_loop(void)
+{
+	for (;;)
+		mmio_read32(MMIO_GPA);
+}
+
+static void halt_loop(void)
+{
+	for (;;)
+		asm volatile("hlt");
+}
+
+static void user_out(void)
+{
+	time_exits(out_loop, KVM_EXIT_IO);
+}
+
+static void user_in(void)
+{
+	time_exits(in_loop, KVM_EXIT_IO);
+}
+
+static void user_write(void)
+{
+	time_exits(write_loop, KVM_EXIT_MMIO);
+}
+
+static void user_read(void)
+{
+	time_exits(read_loop, KVM_EXIT_MMIO);
+}
+
+static void user_halt(void)
+{
+	time_exits(halt_loop, KVM_EXIT_HLT);
+}
+
+static void immediate_exit(void)
+{
+	struct vcpu *vcpu = start_guest(vm_new(), out_loop);
+	u64 i;
+
+	vcpu->run->immediate_exit = 1;
+	for (i = 0; i < SAMPLES; i++)
+		TIMED(i, vcpu_run(vcpu));
+	end_guest(vcpu);
+}
+
+static void get_regs(void)
+{
+	struct vcpu *vcpu = start_guest(vm_new(), out_loop);
+	struct kvm_regs regs;
+	u64 i;
+
+	for (i = 0; i < SAMPLES; i++)
+		TIMED(i, vcpu_get_regs(vcpu, &regs));
+	end_guest(vcpu);
+}
+
+static void on_user_interrupt(struct trap_frame *frame)
+{
+	outl(EVENT_PORT, 2);
+}
+
+static void window_loop(void)
+{
+	trap_handlers[VECTOR] = on_user_interrupt;
+	for (;;) {
+		outl(EVENT_PORT, 1);
+		sti();
+		asm volatile("nop; cli" ::: "memory");
+	}
+}
+
+static void run_to(struct vcpu *vcpu, u32 reason)
+{
+	if (vcpu_run(vcpu) || vcpu->run->exit_reason != reason)
+		die("%s", vcpu_describe(vcpu));
+}
+
+static void interrupt(struct vcpu *vcpu)
+{
+	struct kvm_interrupt irq = { VECTOR };
+
+	vcpu->run->request_interrupt_window = 1;
+	run_to(vcpu, KVM_EXIT_IRQ_WINDOW_OPEN);
+	vcpu->run->request_interrupt_window = 0;
+	MUST(vcpu->fd, KVM_INTERRUPT, &irq);
+	run_to(vcpu, KVM_EXIT_IO);
+}
+
+/* Wait for the window, inject, and meet the handler at its first exit. */
+static void user_interrupt(void)
+{
+	struct vcpu *vcpu = start_guest(vm_new(), window_loop);
+	u64 i;
+
+	for (i = 0; i < SAMPLES; i++) {
+		run_to(vcpu, KVM_EXIT_IO);
+		TIMED(i, interrupt(vcpu));
+	}
+	end_guest(vcpu);
+}
+
+static void rewrite_guest(void)
+{
+	u64 i;
+
+	touch_write_guest();
+	guest_sync(1);
+	for (i = 0; i < SAMPLES; i++)
+		TIMED(i, *(volatile u8 *)(PAGES_GPA + i * PAGE_SIZE) = 2);
+}
+
+/* First write to a page since the dirty log was read. */
+static void dirty_write(void)
+{
+	struct vm *vm = vm_new();
+	u64 bitmap[SAMPLES / 64 + 1];
+	struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = bitmap };
+	struct vcpu *vcpu;
+
+	add_slot(vm, KVM_MEM_LOG_DIRTY_PAGES);
+	vcpu = start_guest(vm, rewrite_guest);
+	vcpu_sync(vcpu);
+	MUST(vm->fd, KVM_GET_DIRTY_LOG, &log);
+	vcpu_sync(vcpu);
+	memcpy(samples, (void *)&GUEST_VAR(vm, samples), sizeof(samples));
+	end_guest(vcpu);
+}
+
+static volatile u32 turn, woken;
+
+static void on_wake(struct trap_frame *frame)
+{
+	apic_eoi();
+}
+
+static void wait_for_turn(u32 mine)
+{
+	cli();
+	while (turn != mine) {
+		sti_hlt();
+		cli();
+	}
+}
+
+static void partner_guest(void)
+{
+	u32 i;
+
+	apic_enable();
+	woken = 1;
+	for (i = 0;; i += 2) {
+		wait_for_turn(i + 1);
+		turn = i + 2;
+		apic_icr(0, VECTOR);
+	}
+}
+
+static void wake_guest(void)
+{
+	u32 i;
+
+	trap_handlers[VECTOR] = on_wake;
+	apic_enable();
+	while (!woken)
+		asm volatile("pause");
+	for (i = 0; i < 2 * SAMPLES; i += 2)
+		TIMED(i / 2, {
+			turn = i + 1;
+			apic_icr(1, VECTOR);
+			wait_for_turn(i + 2);
+		});
+}
+
+/* Two vCPUs that halt wake each other in turns. */
+static void wake_each_other(void)
+{
+	struct kvm_mp_state runnable = { KVM_MP_STATE_RUNNABLE };
+	struct vm *vm = vm_new_irqchip();
+	struct vcpu *vcpu = start_guest(vm, wake_guest);
+	struct vcpu *partner = vcpu_new(vm, 1);
+
+	MUST(partner->fd, KVM_SET_MP_STATE, &runnable);
+	vcpu_call(partner, partner_guest);
+	vcpu_start_run(partner);
+	if (vcpu_sync(vcpu) != GUEST_DONE)
+		die("%s", vcpu_describe(vcpu));
+	vcpu_kick(partner);
+	vcpu_join(partner);
+	memcpy(samples, (void *)&GUEST_VAR(vm, samples), sizeof(samples));
+	vcpu_free(partner);
+	end_guest(vcpu);
+}
+
+static void create_vms(void)
+{
+	int sys = lab_open();
+	u64 i;
+
+	for (i = 0; i < SAMPLES; i++)
+		TIMED(i, close(MUST(sys, KVM_CREATE_VM, 0)));
+	close(sys);
+}
+
+/* Virtualization stays on: there is another VM. */
+static void create_another_vm(void)
+{
+	struct vm *vm = vm_new_bare();
+
+	create_vms();
+	vm_free(vm);
+}
+
+static void create_vcpu_and_vm(int sys)
+{
+	int vm = MUST(sys, KVM_CREATE_VM, 0);
+
+	close(MUST(vm, KVM_CREATE_VCPU, 0));
+	close(vm);
+}
+
+static void create_vm_with_vcpu(void)
+{
+	struct vm *vm = vm_new_bare();
+	u64 i;
+
+	for (i = 0; i < SAMPLES; i++)
+		TIMED(i, create_vcpu_and_vm(vm->sys));
+	vm_free(vm);
+}
+
+static void create_vcpu(void)
+{
+	struct vm *vm = vm_new_bare();
+	u64 i;
+
+	for (i = 0; i < SAMPLES; i++)
+		TIMED(i, close(MUST(vm->fd, KVM_CREATE_VCPU, i)));
+	vm_free(vm);
+}
+
+static void change_slots(void)
+{
+	struct vm *vm = vm_new();
+	void *mem = map_memory(MIB);
+	u64 i;
+
+	for (i = 0; i < SAMPLES; i++)
+		TIMED(i, {
+			vm_slot(vm, 1, 0, PAGES_GPA, MIB, mem);
+			vm_slot(vm, 1, 0, PAGES_GPA, 0, mem);
+		});
+	munmap(mem, MIB);
+	vm_free(vm);
+}
+
+/* ---- the list ---- */
+
+static const struct bench {
+	const char *name, *what;
+	void (*guest)(void); /* measures, in a VM with an irqchip */
+	void (*prepare)(struct vm *vm);
+	void (*host)(void); /* or this does */
+} benches[] = {
+	{ "cpuid", "CPUID", cpuid_guest },
+	{ "hypercall", "hypercall", hypercall_guest },
+	{ "rdmsr", "RDMSR, emulated (APIC_BASE)", rdmsr_guest },
+	{ "wrmsr", "WRMSR, emulated (MTRR default type)", wrmsr_guest },
+	{ "cr0", "MOV to CR0 (AM)", cr0_guest },
+	{ "cr4", "MOV to CR4 (MCE)", cr4_guest },
+	{ "cr8", "MOV to CR8", cr8_guest },
+	{ "dr", "MOV to DR7", dr_guest },
+	{ "user_halt", "HLT to user space", .host = user_halt },
+	{ "user_out", "OUT to user space", .host = user_out },
+	{ "user_in", "IN from user space", .host = user_in },
+	{ "user_write", "MMIO write to user space", .host = user_write },
+	{ "user_read", "MMIO read from user space", .host = user_read },
+	{ "pic_out", "OUT to the PIC in the kernel", pic_out_guest },
+	{ "pic_in", "IN from the PIC in the kernel", pic_in_guest },
+	{ "pit_in", "IN from the PIT in the kernel", pit_in_guest, add_pit },
+	{ "ioapic_write", "MMIO write to the I/O APIC", ioapic_write_guest },
+	{ "ioapic_read", "MMIO read from the I/O APIC", ioapic_read_guest },
+	{ "pio_event", "OUT to an ioeventfd", pio_event_guest, add_pio_event },
+	{ "mmio_event", "MMIO write to an ioeventfd", mmio_event_guest,
+	  add_mmio_event },
+	{ "eoi", "EOI, xAPIC", eoi_guest },
+	{ "eoi_x2apic", "EOI, x2APIC", eoi_x2apic_guest },
+	{ "ipi", "self IPI to its handler, xAPIC", ipi_guest },
+	{ "ipi_x2apic", "self IPI to its handler, x2APIC", ipi_x2apic_guest },
+	{ "ipi_wake", "IPI to a halted vCPU and back",
+	  .host = wake_each_other },
+	{ "timer_arm", "arm the TSC-deadline timer", arm_guest },
+	{ "timer_past", "arm it in the past, to its handler",
+	  timer_past_guest },
+	{ "timer_busy", "from deadline to handler, guest busy",
+	  timer_busy_guest },
+	{ "timer_halted", "from deadline to handler, guest halted",
+	  timer_halted_guest },
+	{ "read_present", "first read of a page that the host has",
+	  touch_read_guest, add_present_pages },
+	{ "write_present", "first write to a page that the host has",
+	  touch_write_guest, add_present_pages },
+	{ "read_absent", "first read of a page that the host lacks",
+	  touch_read_guest, add_absent_pages },
+	{ "write_absent", "first write to a page that the host lacks",
+	  touch_write_guest, add_absent_pages },
+	{ "dirty_write", "first write since the dirty log was read",
+	  .host = dirty_write },
+	{ "user_interrupt", "window, KVM_INTERRUPT, handler's OUT",
+	  .host = user_interrupt },
+	{ "immediate_exit", "KVM_RUN with immediate_exit",
+	  .host = immediate_exit },
+	{ "get_regs", "KVM_GET_REGS", .host = get_regs },
+	{ "slot", "memory slot: add, remove", .host = change_slots },
+	{ "vcpu", "vCPU: create, close", .host = create_vcpu },
+	{ "vm", "VM: create, close", .host = create_another_vm },
+	{ "vm_vcpu", "VM with a vCPU: create, close",
+	  .host = create_vm_with_vcpu },
+	{ "vm_only", "the only VM: create, close", .host = create_vms },
+};
+
+static void run_guest(const struct bench *bench)
+{
+	struct vm *vm = vm_new_irqchip();
+	struct vcpu *vcpu;
+
+	if (bench->prepare)
+		bench->prepare(vm);
+	vcpu = start_guest(vm, bench->guest);
+	if (vcpu_sync(vcpu) != GUEST_DONE)
+		die("%s: %s", bench->name, vcpu_describe(vcpu));
+	memcpy(samples, (void *)&GUEST_VAR(vm, samples), sizeof(samples));
+	end_guest(vcpu);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void measure(const struct bench *bench)
+{
+	if (bench->guest)
+		run_guest(bench);
+	else
+		bench->host();
+	qsort(samples, SAMPLES, sizeof(samples[0]), compare);
+}
+
+static bool wanted(const struct bench *bench, char **names)
+{
+	if (!*names)
+		return true;
+	for (; *names; names++)
+		if (!strcmp(*names, bench->name))
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct bench clock = { "clock", "", clock_guest };
+	unsigned int i;
+
+	measure(&clock);
+	clock_cost = samples[SAMPLES / 2];
+	for (i = 0; i < ARRAY_LEN(benches); i++) {
+		if (!wanted(&benches[i], argv + 1))
+			continue;
+		measure(&benches[i]);
+		printf("%s\t%s\t%ld\t%ld\t%ld\n", benches[i].name,
+		       benches[i].what, samples[SAMPLES / 2], samples[0],
+		       samples[SAMPLES - 1]);
+		fflush(stdout);
+	}
+	return 0;
+}

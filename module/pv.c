@@ -256,10 +256,8 @@ static int lv_write_versioned(struct lv_vcpu *v, struct lv_shared_page *page,
 void lv_serve_clock(struct lv_vcpu *v)
 {
 	struct lv_clock *c = &v->vm->clock;
-	struct pvclock_vcpu_time_info info = {
-		.tsc_to_system_mul = c->mul,
-		.tsc_shift = c->shift,
-	};
+	struct pvclock_vcpu_time_info info = { .tsc_to_system_mul = c->mul,
+					       .tsc_shift = c->shift };
 	unsigned long flags;
 	u64 tsc, ns;
 

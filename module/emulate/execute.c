@@ -12,10 +12,9 @@ enum access {
 /* End an instruction with #UD, #SS(0) or #GP(0). */
 static enum lv_emul_result raise(struct lv_emul *e, u8 vector)
 {
-	e->fault = (struct lv_emul_fault){
-		.vector = vector,
-		.has_error = vector != VECTOR_UD && e->protected_mode,
-	};
+	e->fault = (struct lv_emul_fault){ .vector = vector,
+					   .has_error = vector != VECTOR_UD &&
+							e->protected_mode };
 	return LV_EMUL_FAULT;
 }
 

@@ -48,19 +48,17 @@ void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event, u8 vector)
 {
 	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
 
-	switch (event) {
-	case LV_LAPIC_NMI:
+	if (event == LV_LAPIC_NMI) {
 		lv_post_nmi(v);
 		return;
-	case LV_LAPIC_INIT:
+	}
+	if (event == LV_LAPIC_INIT) {
 		/* It also drops a start-up message that came before it. */
 		WRITE_ONCE(v->apic_events, BIT(LV_LAPIC_INIT));
-		break;
-	case LV_LAPIC_SIPI:
+	} else {
 		WRITE_ONCE(v->sipi_vector, vector);
 		smp_wmb(); /* the vector before the bit that announces it */
 		set_bit(LV_LAPIC_SIPI, &v->apic_events);
-		break;
 	}
 	lv_request(v, LV_REQ_APIC);
 	lv_kick(v);
@@ -219,10 +217,8 @@ static void unlock_pic(struct lv_irqchip *chip, unsigned long flags)
 	__releases(&chip->lock)
 {
 	u16 acked = chip->pic.acked;
-	struct lv_ended ended = {
-		.pins[KVM_IRQCHIP_PIC_MASTER] = acked & 0xff,
-		.pins[KVM_IRQCHIP_PIC_SLAVE] = acked >> 8,
-	};
+	struct lv_ended ended = { .pins[KVM_IRQCHIP_PIC_MASTER] = acked & 0xff,
+				  .pins[KVM_IRQCHIP_PIC_SLAVE] = acked >> 8 };
 
 	chip->pic.acked = 0;
 	if (acked)

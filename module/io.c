@@ -28,7 +28,10 @@ enum lv_io_state {
 struct lv_frag {
 	gpa_t gpa;
 	u8 len;
-	u8 data[8];
+	union {
+		u8 data[8];
+		u64 val; /* the same, zero-extended */
+	};
 };
 
 /* struct lv_io - an instruction that accesses a device (own) */
@@ -139,18 +142,8 @@ static int lv_ask_mmio(struct lv_vcpu *v, const struct lv_frag *frag,
 	run->mmio.phys_addr = frag->gpa;
 	run->mmio.len = frag->len;
 	run->mmio.is_write = write;
-	memset(run->mmio.data, 0, sizeof(run->mmio.data));
-	if (write)
-		memcpy(run->mmio.data, frag->data, frag->len);
+	memcpy(run->mmio.data, frag->data, sizeof(run->mmio.data));
 	return lv_exit_to_user(v, KVM_EXIT_MMIO);
-}
-
-static u64 lv_frag_val(const struct lv_frag *frag)
-{
-	u64 val = 0;
-
-	memcpy(&val, frag->data, frag->len);
-	return val;
 }
 
 static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
@@ -173,7 +166,7 @@ static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
 		io->state = LV_IO_MMIO_READ;
 		return LV_EMUL_AGAIN;
 	}
-	trace_lv_mmio(v, false, gpa, len, lv_frag_val(frag));
+	trace_lv_mmio(v, false, gpa, len, frag->val);
 	memcpy(buf, frag->data, len);
 	io->nr_reads++;
 	io->cursor++;
@@ -187,8 +180,7 @@ static enum lv_emul_result lv_queue_write(struct lv_io *io, gpa_t gpa,
 
 	if (io->nr_writes == LV_IO_LOG)
 		return LV_EMUL_UNHANDLED;
-	frag->gpa = gpa;
-	frag->len = len;
+	*frag = (struct lv_frag){ .gpa = gpa, .len = len };
 	memcpy(frag->data, buf, len);
 	io->nr_writes++;
 	return LV_EMUL_DONE;
@@ -366,7 +358,7 @@ static int lv_send_writes(struct lv_vcpu *v)
 	while (io->sent < io->nr_writes) {
 		struct lv_frag *frag = &io->writes[io->sent++];
 
-		trace_lv_mmio(v, true, frag->gpa, frag->len, lv_frag_val(frag));
+		trace_lv_mmio(v, true, frag->gpa, frag->len, frag->val);
 		if (!lv_iobus_access(v, LV_SPACE_MMIO, frag->gpa, frag->len,
 				     frag->data, true)) {
 			io->state = LV_IO_MMIO_WRITE;

@@ -125,11 +125,7 @@ int lv_irqchip_drive(struct lv_irqchip *chip, const struct lv_route *route,
 	return ret;
 }
 
-/*
- * lv_irqchip_set_gsi - drive a GSI, wherever it is routed to; going high sends
- * an MSI
- * Return: as documented at LV_LINE_IGNORED.
- */
+/** lv_irqchip_set_gsi - drive a GSI; high sends its MSI; see LV_LINE_IGNORED */
 int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
 		       enum lv_line_source source, bool level)
 {

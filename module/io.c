@@ -160,7 +160,7 @@ static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
 		return LV_EMUL_DONE;
 	}
 	*frag = (struct lv_frag){ .gpa = gpa, .len = len };
-	if (!lv_iobus_access(v, LV_SPACE_MMIO, gpa, len, frag->data, false)) {
+	if (!lv_iobus_read(v, LV_SPACE_MMIO, gpa, len, frag->data)) {
 		trace_lv_mmio(v, false, gpa, len, 0);
 		lv_ask_mmio(v, frag, false);
 		io->state = LV_IO_MMIO_READ;
@@ -359,8 +359,8 @@ static int lv_send_writes(struct lv_vcpu *v)
 		struct lv_frag *frag = &io->writes[io->sent++];
 
 		trace_lv_mmio(v, true, frag->gpa, frag->len, frag->val);
-		if (!lv_iobus_access(v, LV_SPACE_MMIO, frag->gpa, frag->len,
-				     frag->data, true)) {
+		if (!lv_iobus_write(v, LV_SPACE_MMIO, frag->gpa, frag->len,
+				    frag->data)) {
 			io->state = LV_IO_MMIO_WRITE;
 			return lv_ask_mmio(v, frag, true);
 		}
@@ -520,8 +520,7 @@ static int lv_port_out(struct lv_vcpu *v, const struct lv_exit *exit)
 
 	trace_lv_pio(v, true, exit->io.port, exit->io.size, val);
 	lv_skip_insn(v, exit);
-	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
-			    true))
+	if (lv_iobus_write(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val))
 		return LV_RESUME;
 	memcpy(v->io->port_page, &val, exit->io.size);
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, false);
@@ -539,8 +538,8 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 	struct lv_io *io = v->io;
 	u32 val = 0;
 
-	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
-			    false)) {
+	if (lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
+			  &val)) {
 		trace_lv_pio(v, false, exit->io.port, exit->io.size, val);
 		lv_port_result(v, &val, exit->io.size);
 		return lv_skip_insn(v, exit);
@@ -608,8 +607,9 @@ static bool lv_string_devices(struct lv_vcpu *v, u16 port)
 	u32 i;
 
 	for (i = 0; i < s->count; i++, data += s->bytes) {
-		if (lv_iobus_access(v, LV_SPACE_PIO, port, s->bytes, data,
-				    !s->in))
+		if (s->in ? lv_iobus_read(v, LV_SPACE_PIO, port, s->bytes, data)
+			  : lv_iobus_write(v, LV_SPACE_PIO, port, s->bytes,
+					   data))
 			continue;
 		if (!i)
 			return false;

@@ -524,8 +524,17 @@ enum lv_space {
 };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
-bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		     unsigned int len, void *data, bool write);
+bool lv_irqchip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		       unsigned int len, void *data, bool write);
+bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		    unsigned int len, void *data);
+
+/* False: no device is there, user space has to answer. */
+static inline bool lv_iobus_read(struct lv_vcpu *v, enum lv_space space,
+				 gpa_t addr, unsigned int len, void *data)
+{
+	return lv_irqchip_access(v, space, addr, len, data, false);
+}
 
 /* ---- ioctl handlers ---- */
 

@@ -348,8 +348,8 @@ static bool access_lapic(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
 }
 
 /* Ports are bytes: a wider access is one of each byte's port. */
-static bool access_ports(struct lv_irqchip *chip, u16 port, unsigned int len,
-			 u8 *data, bool write)
+static noinline bool access_ports(struct lv_irqchip *chip, u16 port,
+				  unsigned int len, u8 *data, bool write)
 {
 	unsigned int i;
 
@@ -365,8 +365,8 @@ static bool access_ports(struct lv_irqchip *chip, u16 port, unsigned int len,
  * APIC registers are 32 bits wide, 16 bytes apart. Reads may take a part of
  * one; a write that is not the whole register is dropped.
  */
-static bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
-			u8 *data, bool write)
+static noinline bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
+				 u8 *data, bool write)
 {
 	bool whole = !(gpa & 0xf) && len >= sizeof(u32);
 	unsigned int byte = gpa & 3;
@@ -388,7 +388,7 @@ static bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
 
 /** lv_irqchip_access - access by the guest; false: there is nothing */
 bool lv_irqchip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		       unsigned int len, u8 *data, bool write)
+		       unsigned int len, void *data, bool write)
 {
 	if (!v->vm->irqchip)
 		return false;

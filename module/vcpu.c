@@ -483,11 +483,7 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 	return lv_run_loop(v);
 }
 
-/*
- * lv_vcpu_run - KVM_RUN
- * Context: the vCPU's mutex is held, the vCPU is loaded.
- * Return: 0 with vcpu->run->exit_reason set, or a negative errno.
- */
+/** lv_vcpu_run - KVM_RUN: 0 and v->run->exit_reason, or a negative errno */
 long lv_vcpu_run(struct lv_vcpu *v)
 {
 	sigset_t saved;
@@ -661,13 +657,7 @@ static int lv_vcpu_publish(struct lv_vm *vm, struct lv_vcpu *v)
 	return fd;
 }
 
-/**
- * lv_vcpu_create - KVM_CREATE_VCPU
- * @vm: the VM, locked
- * @id: APIC ID, below LV_MAX_VCPUS
- *
- * Return: the new file descriptor; -EINVAL for a bad ID or a full VM, -EEXIST.
- */
+/** lv_vcpu_create - KVM_CREATE_VCPU, under vm->lock: a file descriptor */
 int lv_vcpu_create(struct lv_vm *vm, unsigned long id)
 {
 	struct lv_vcpu *v;

@@ -200,10 +200,8 @@ static int resolve(struct lv_vcpu *v, const struct fault *f, int error)
 
 int lv_mmu_fault(struct lv_vcpu *v, gpa_t gpa, u32 access)
 {
-	struct fault f = {
-		.gfn = gpa >> PAGE_SHIFT,
-		.write = access & LV_ACCESS_WRITE,
-	};
+	struct fault f = { .gfn = gpa >> PAGE_SHIFT,
+			   .write = access & LV_ACCESS_WRITE };
 	int ret;
 
 	f.slot = lv_slot_find(lv_slots(v->vm), f.gfn);

@@ -275,6 +275,8 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	smp_store_mb(v->mode, LV_IN_GUEST);
 
 	out = lv_run_atomic(v, exit);
+	if (v->timer_deadline)
+		lv_vcpu_timer_to_host(v);
 
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
 	v->atomic = false;

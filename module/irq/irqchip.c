@@ -64,15 +64,63 @@ void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event, u8 vector)
 	lv_kick(v);
 }
 
-void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline)
+static void arm_hrtimer(struct lv_lapic *apic, u64 deadline)
 {
 	hrtimer_start(&to_vcpu_apic(apic)->timer, ns_to_ktime(deadline),
 		      HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
+static void set_backend_timer(struct lv_vcpu *v, u64 deadline)
+{
+	u64 left, tsc = 0;
+
+	if (deadline) {
+		left = max_t(s64, deadline - ktime_get_ns(), 0);
+		tsc = rdtsc() + mul_u64_u32_div(left, tsc_khz, USEC_PER_SEC);
+	}
+	v->timer_deadline = deadline;
+	lv_backend->set_timer(v, tsc);
+}
+
+/*
+ * A guest that arms its timer and goes on needs no timer of the host's: its CPU
+ * counts. When it leaves the innermost loop an hrtimer takes over.
+ */
+void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline)
+{
+	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
+
+	/* In interrupts this is lapic_timer_fn(), on any CPU. */
+	if (lv_backend->set_timer && v->atomic && !in_hardirq())
+		set_backend_timer(v, deadline);
+	else
+		arm_hrtimer(apic, deadline);
+}
+
 void lv_lapic_timer_cancel(struct lv_lapic *apic)
 {
-	hrtimer_cancel(&to_vcpu_apic(apic)->timer);
+	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
+
+	if (v->timer_deadline)
+		set_backend_timer(v, 0);
+	else
+		hrtimer_cancel(&to_vcpu_apic(apic)->timer);
+}
+
+/** lv_vcpu_timer_to_host - the vCPU leaves the innermost loop; interrupts off */
+void lv_vcpu_timer_to_host(struct lv_vcpu *v)
+{
+	arm_hrtimer(v->apic, v->timer_deadline);
+	set_backend_timer(v, 0);
+}
+
+/** lv_vcpu_timer_expired - LV_EXIT_TIMER; it may come for nothing */
+void lv_vcpu_timer_expired(struct lv_vcpu *v)
+{
+	if (!v->timer_deadline)
+		return;
+	set_backend_timer(v, 0);
+	lv_lapic_timer_expired(v->apic);
 }
 
 static enum hrtimer_restart lapic_timer_fn(struct hrtimer *timer)

@@ -56,6 +56,7 @@ static const u8 vmx_simple_exits[] = {
 	[EXIT_REASON_INVEPT] = LV_EXIT_UNDEFINED,
 	[EXIT_REASON_RDTSCP] = INSN(LV_EXIT_RDTSCP),
 	[EXIT_REASON_INVVPID] = LV_EXIT_UNDEFINED,
+	[EXIT_REASON_PREEMPTION_TIMER] = LV_EXIT_TIMER,
 	[EXIT_REASON_WBINVD] = INSN(LV_EXIT_WBINVD),
 	[EXIT_REASON_XSETBV] = INSN(LV_EXIT_XSETBV),
 	[EXIT_REASON_VMFUNC] = LV_EXIT_UNDEFINED,
@@ -190,7 +191,6 @@ static void vmx_decode(struct lv_vcpu *v, struct lv_exit *exit, u32 code)
 		vmx_decode_interrupted(&exit->interrupted);
 	switch (code) {
 	case EXIT_REASON_EXTERNAL_INTERRUPT:
-	case EXIT_REASON_PREEMPTION_TIMER:
 		exit->reason = LV_EXIT_HOST;
 		break;
 	case EXIT_REASON_EPT_VIOLATION:
@@ -240,6 +240,27 @@ static void vmx_flush_now(struct vmx_vcpu *s)
 	invept(vmx_caps.invept, s->eptp);
 }
 
+/*
+ * The preemption timer is always on, because its value is cheaper to change
+ * than the control. From its largest value it takes minutes, and exits for
+ * nothing then.
+ */
+void vmx_set_timer(struct lv_vcpu *v, u64 host_tsc)
+{
+	to_vmx(v)->timer = host_tsc;
+	if (!host_tsc)
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, U32_MAX);
+}
+
+/* It starts from its value at each entry; round up, not to be early. */
+static void vmx_start_timer(struct vmx_vcpu *s)
+{
+	s64 left = s->timer - rdtsc();
+	u64 value = left > 0 ? ((u64)left >> vmx_caps.timer_shift) + 1 : 0;
+
+	vmcs_write(VMX_PREEMPTION_TIMER_VALUE, min_t(u64, value, U32_MAX));
+}
+
 /* The instruction failed, and there was no exit. */
 static void vmx_entry_failed(struct lv_exit *exit)
 {
@@ -282,6 +303,8 @@ void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 	}
 	if (unlikely(s->flush))
 		vmx_flush_now(s);
+	if (s->timer)
+		vmx_start_timer(s);
 	if (unlikely(v->cr2 != native_read_cr2()))
 		native_write_cr2(v->cr2);
 	if (s->launched)

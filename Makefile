@@ -45,6 +45,6 @@ help:			## this list
 	@echo
 	@echo 'make run takes LAB=qemu (SVM) or LAB=bochs (VMX), GUEST=stock|fast, SMP=2,'
 	@echo '  CMD="command in the guest", ACCEL=kvm.'
-	@echo 'make test takes T=, LABS="svm vmx", KERNELS="stock debug", CPUS="1 2".'
+	@echo 'make test takes T=, LABS="svm vmx", KERNELS="stock debug 6.12", CPUS="1 2".'
 
 .PHONY: all module launcher run test bench lint clean help

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 #
 # Lab hosts with VMX: Bochs' part of lab/host, which sources this.
 #
@@ -11,17 +11,15 @@ bochs_share=/usr/share/bochs
 syslinux=/usr/lib/syslinux/modules/bios
 isolinux=/usr/lib/ISOLINUX
 vga_bios=/usr/share/seabios/vgabios-isavga.bin
-# Bochs hands its memory out in blocks of this size, at their first use.
-block=$((128 * 1024))
-# How many instructions are a second of the lab host's time: some 60% of what
-# Bochs gets done on a current machine.
-instructions_per_second=50000000
+# How many instructions are a second of the lab host's time: about as many as
+# Bochs gets done.
+instructions_per_second=100000000
 
 bochs_check()
 {
 	local file
 
-	for file in /usr/bin/bochs-bin "$bochs_share/BIOS-bochs-latest" \
+	for file in "$bochs_share/BIOS-bochs-latest" \
 		"$vga_bios" "$isolinux/isolinux.bin" "$syslinux/ldlinux.c32" \
 		/usr/bin/xorriso /usr/bin/socat; do
 		[ -e "$file" ] || refuse "no $file here: run lab/setup bochs"
@@ -41,13 +39,6 @@ bochs_words()
 bochs_loglevel()
 {
 	echo 7
-}
-
-# Bochs' VMX forgets host interrupts while the guest has them off: see
-# docs/emulators.md.
-bochs_module_parameters()
-{
-	echo max_stay_us=20000
 }
 
 # little_endian NUMBER: its four bytes.
@@ -87,19 +78,6 @@ make_cd()
 	rm -r "$cd"
 }
 
-# Bochs reads a file into memory as if its blocks lay in one piece. They do
-# when they are handed out in order, before all others: look at each of them.
-debugger_commands()
-{
-	local size at
-
-	size=$(stat -c %s "$run/initrd")
-	for ((at = initrd_at; at < initrd_at + size; at += block)); do
-		printf 'xp /1bx 0x%x\n' "$at"
-	done
-	echo c
-}
-
 # Paths in it are relative to $run, so that none needs quoting. A person wants
 # the lab host's clock to go no faster than the wall's.
 configuration()
@@ -110,8 +88,7 @@ configuration()
 	[ -z "$interactive" ] ||
 		sync=slowdown command_port="mode=term, dev=/dev/fd/3"
 	cat <<-END
-	plugin_ctrl: speaker=0, parallel=0, gameport=0, unmapped=1, biosdev=1
-	display_library: rfb, options="timeout=0"
+	display_library: nogui
 	cpu: model=${cpu:-corei7_haswell_4770}, count=$smp
 	cpu: ips=$speed, reset_on_triple_fault=0
 	memory: guest=$mem, host=$mem
@@ -153,7 +130,7 @@ start_by_kexec()
 		poweroff -f
 	END
 	: >"$payload/lab/settings"
-	kernel=fast
+	kernel=fast # for find_kernel
 	find_kernel
 	make_initrd
 	rm -r "$payload"
@@ -164,10 +141,10 @@ bochs_prepare()
 	if [ "$(head -c 4 "$image")" = $'\x7fELF' ]; then
 		start_by_kexec
 	fi
+	program=$("$LAB_DIR/bochs/build")
 	initrd_at=$((mem * 512 * 1024))
 	make_cd
 	configuration >"$run/bochsrc"
-	debugger_commands >"$run/commands"
 	ln -s "$log" "$run/log"
 	: >"$log.bochs"
 	ln -s "$log.bochs" "$run/bochs.log"
@@ -177,7 +154,7 @@ bochs_prepare()
 # Or else it is a terminal, which socat connects with a person's.
 bochs_run()
 {
-	local bochs=(bochs-bin -q -f bochsrc -rc commands) ours=STDIO
+	local bochs=("$program" -q -f bochsrc) ours=STDIO
 
 	cd "$run" || exit
 	if [ -z "$interactive" ]; then
@@ -188,7 +165,7 @@ bochs_run()
 	else
 		ours+=,ignoreeof
 	fi
-	echo "exec setpriv --pdeathsig TERM ${bochs[*]}" \
+	echo "exec setpriv --pdeathsig TERM $(quote "${bochs[@]}")" \
 		"3<&0 </dev/null >stdout 2>>stderr" >start
 	limited socat "$ours" "EXEC:sh start,pty,raw,echo=0,setsid"
 }
@@ -196,7 +173,8 @@ bochs_run()
 # Bochs panics at power-off, too.
 bochs_trouble()
 {
-	grep -a '>>PANIC<<' "$log.bochs" | grep -v 'soft power off' || true
+	grep -ah '>>PANIC<<' "$log.bochs" "$run/stderr" |
+		grep -v 'soft power off' || true
 }
 
 bochs_says()

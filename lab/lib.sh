@@ -133,16 +133,19 @@ le()
 	od -An -v -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '
 }
 
-# unpack_bzimage FILE: the xz-compressed ELF image in a bzImage, found by the
-# boot protocol's setup_sects, payload_offset and payload_length.
+# unpack_bzimage FILE: the compressed ELF image in a bzImage, found by the boot
+# protocol's setup_sects, payload_offset and payload_length. Its last four bytes
+# are its size, which is none of the decompressor's business.
 unpack_bzimage()
 {
-	local start
+	local start length unpack=(xz -dc)
 
 	start=$((($(le "$1" $((0x1f1)) 1) + 1) * 512 +
 		$(le "$1" $((0x248)) 4)))
-	tail -c +$((start + 1)) "$1" | head -c "$(le "$1" $((0x24c)) 4)" |
-		xz -dc --single-stream
+	length=$(($(le "$1" $((0x24c)) 4) - 4))
+	[ "$(le "$1" "$start" 4)" -ne $((0xfd2fb528)) ] || unpack=(zstd -dc)
+	dd if="$1" bs=1M iflag=skip_bytes,count_bytes skip="$start" \
+		count="$length" status=none | "${unpack[@]}"
 }
 
 # stock_image RELEASE: Debian's kernel, unpacked. Three quarters of the

@@ -16,11 +16,6 @@ qemu_words()
 	echo loglevel=7 tsc=reliable no_timer_check
 }
 
-qemu_module_parameters()
-{
-	:
-}
-
 qemu_prepare()
 {
 	local accel=${ACCEL:-tcg,thread=single} model=${cpu:-EPYC,+svm,+npt}

@@ -29,6 +29,8 @@ struct lv_vm;
  * @LV_EXIT_CR: control register access, @cr
  * @LV_EXIT_DR: debug register access, @cr with nr 0 to 7
  * @LV_EXIT_TPR: the task priority dropped below the threshold (trap-like)
+ * @LV_EXIT_TIMER: the time given to @set_timer has come
+ * @LV_EXIT_TIMER: the moment that set_timer() was told
  * @LV_EXIT_IO: port access, @io
  * @LV_EXIT_FAULT: violation of the nested page tables, @fault
  * @LV_EXIT_HLT: HLT
@@ -60,6 +62,7 @@ enum lv_exit_reason {
 	LV_EXIT_CR,
 	LV_EXIT_DR,
 	LV_EXIT_TPR,
+	LV_EXIT_TIMER,
 	LV_EXIT_IO,
 	LV_EXIT_FAULT,
 	LV_EXIT_HLT,
@@ -298,6 +301,8 @@ struct lv_tdp_format {
  * @set_tpr: show the guest this task priority class (CR8), and exit when it
  *	writes a value below @threshold (0: never)
  * @flush_tlb: drop all cached translations of this vCPU before its next entry
+ * @set_timer: exit when the host's TSC reaches this; 0: never. NULL if the CPU
+ *	has no such timer
  * @dump: print the control block to the log, rate-limited by the caller
  */
 struct lv_backend {
@@ -348,6 +353,7 @@ struct lv_backend {
 	void (*set_shadow)(struct lv_vcpu *v, u8 shadow);
 	void (*set_tpr)(struct lv_vcpu *v, u8 cr8, u8 threshold);
 	void (*flush_tlb)(struct lv_vcpu *v);
+	void (*set_timer)(struct lv_vcpu *v, u64 host_tsc);
 	void (*dump)(struct lv_vcpu *v);
 };
 

@@ -6,15 +6,62 @@
 #ifndef LABVISOR_COMPAT_H
 #define LABVISOR_COMPAT_H
 
+#include <linux/version.h>
+#include <asm/cpufeatures.h>
+#include <asm/nospec-branch.h>
+
+#ifdef __ASSEMBLER__
+
+/*
+ * 6.7: UNTRAIN_RET_VM also flushes the predictor where the kernel decided to do
+ * that at VM exits only; before, it was a line of KVM's own. Clobbers RAX, RCX
+ * and RDX.
+ */
+/* clang-format off */
+.macro LV_UNTRAIN_RET_VM
+#ifdef UNTRAIN_RET_VM
+	UNTRAIN_RET_VM
+#else
+	UNTRAIN_RET
+	ALTERNATIVE "", "call entry_ibpb", X86_FEATURE_IBPB_ON_VMEXIT
+#endif
+.endm
+/* clang-format on */
+
+#else /* !__ASSEMBLER__ */
+
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
-#include <linux/version.h>
+#include <linux/kvm.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/smp.h>
 #include <asm/cpufeature.h>
 #include <asm/hardirq.h>
+#include <asm/msr.h>
 #include <asm/perf_event.h>
-#include <asm/nospec-branch.h>
 #include <asm/processor.h>
 #include <asm/tlbflush.h>
+#include <trace/events/ipi.h>
+
+/*
+ * 6.18: the header is no longer KVM's, and its function no longer tells a
+ * struct kvm_vcpu about signals.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#include <linux/entry-virt.h>
+#define lv_handle_work(vcpu) ((void)(vcpu), xfer_to_guest_mode_handle_work())
+#else
+#include <linux/entry-kvm.h>
+#define lv_handle_work(vcpu) xfer_to_guest_mode_handle_work(vcpu)
+#endif
+
+/* 6.12: KVM takes virtualization as soon as it is loaded, if not told otherwise. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#define LV_RIVAL_HINT ", or load kvm with enable_virt_at_load=0"
+#else
+#define LV_RIVAL_HINT ""
+#endif
 
 /* 6.8: eventfd_signal() lost its count. */
 static inline void lv_eventfd_signal(struct eventfd_ctx *ctx)
@@ -37,6 +84,35 @@ lv_hrtimer_setup(struct hrtimer *timer,
 #else
 	hrtimer_init(timer, clock, mode);
 	timer->function = fn;
+#endif
+}
+
+/*
+ * 6.4: smp_send_reschedule() is a macro that uses a tracepoint, of which its
+ * header does not know.
+ */
+static inline void lv_send_reschedule(int cpu)
+{
+	smp_send_reschedule(cpu);
+}
+
+/* 6.10: the kernel's name of immediate_exit says that it may change any time. */
+static inline bool lv_immediate_exit(const struct kvm_run *run)
+{
+#ifdef HINT_UNSAFE_IN_KVM
+	return READ_ONCE(run->HINT_UNSAFE_IN_KVM(immediate_exit));
+#else
+	return READ_ONCE(run->immediate_exit);
+#endif
+}
+
+/* 6.16: renamed. Neither traced nor paravirtual, for around VM entry. */
+static __always_inline void lv_native_wrmsr(u32 msr, u64 val)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	native_wrmsrq(msr, val);
+#else
+	native_wrmsrl(msr, val);
 #endif
 }
 
@@ -137,4 +213,37 @@ static inline void lv_pause_processor_trace(bool on)
 #endif
 }
 
+/* 7.x: the MMU notifier's answers are bool, not int. */
+typedef typeof(((struct mmu_notifier_ops *)0)
+		       ->test_young(NULL, NULL, 0)) lv_young_t;
+
+/* 6.6: a shadow stack can be written, but not by ordinary writes. */
+static inline bool lv_shadow_stack(struct mm_struct *mm, unsigned long addr)
+{
+#ifdef VM_SHADOW_STACK
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	return vma && vma->vm_flags & VM_SHADOW_STACK;
+#else
+	return false;
+#endif
+}
+
+/*
+ * 6.14, and 6.12 as it is maintained: on Zen 5 the kernel may have decided to
+ * meet SRSO by less speculation, which the hypervisor switches on for guests.
+ */
+static inline void lv_reduce_speculation(bool on)
+{
+#ifdef X86_FEATURE_SRSO_BP_SPEC_REDUCE
+	u64 config, bit = BIT_ULL(MSR_ZEN4_BP_CFG_BP_SPEC_REDUCE_BIT);
+
+	if (!cpu_feature_enabled(X86_FEATURE_SRSO_BP_SPEC_REDUCE))
+		return;
+	rdmsrl(MSR_ZEN4_BP_CFG, config);
+	wrmsrl(MSR_ZEN4_BP_CFG, on ? config | bit : config & ~bit);
+#endif
+}
+
+#endif /* __ASSEMBLER__ */
 #endif /* LABVISOR_COMPAT_H */

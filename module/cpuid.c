@@ -359,14 +359,6 @@ LV_IOCTL(get_emulated_cpuid)
 
 /* ---- a vCPU's CPUID ---- */
 
-static bool lv_cpuid_matches(const struct kvm_cpuid_entry2 *e, u32 function,
-			     u32 index)
-{
-	return e->function == function &&
-	       (e->index == index ||
-		!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX));
-}
-
 /*
  * cpuid_first[] tells where the entries of a leaf begin, for the first
  * LV_CPUID_SLOTS leaves of each range; the rest is searched from the start.
@@ -383,11 +375,14 @@ static unsigned int lv_cpuid_slot(u32 function)
 static const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v,
 						    u32 function, u32 index)
 {
-	u32 i;
+	const struct kvm_cpuid_entry2 *e, *end = v->cpuid + v->nr_cpuid;
 
-	for (i = v->cpuid_first[lv_cpuid_slot(function)]; i < v->nr_cpuid; i++)
-		if (lv_cpuid_matches(&v->cpuid[i], function, index))
-			return &v->cpuid[i];
+	for (e = v->cpuid + v->cpuid_first[lv_cpuid_slot(function)]; e < end;
+	     e++)
+		if (e->function == function &&
+		    (e->index == index ||
+		     !(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX)))
+			return e;
 	return NULL;
 }
 
@@ -395,11 +390,6 @@ static const struct kvm_cpuid_entry2 *lv_cpuid_find(struct lv_vcpu *v,
 bool lv_guest_has(struct lv_vcpu *v, unsigned int x86_feature)
 {
 	return v->caps[x86_feature / 32] & BIT(x86_feature % 32);
-}
-
-static void lv_set_bit32(u32 *word, unsigned int feature, bool on)
-{
-	*word = (*word & ~BIT(feature % 32)) | (on ? BIT(feature % 32) : 0);
 }
 
 /* Bits of CPUID that follow the vCPU's state. */
@@ -411,10 +401,12 @@ static void lv_cpuid_apply(struct lv_vcpu *v, struct kvm_cpuid_entry2 *entry,
 	for (e = entry; e < entry + nr; e++) {
 		if (e->function != 1)
 			continue;
-		lv_set_bit32(&e->ecx, X86_FEATURE_OSXSAVE,
-			     v->cr4 & X86_CR4_OSXSAVE);
-		lv_set_bit32(&e->edx, X86_FEATURE_APIC,
-			     lv_apic_base(v) & LV_APIC_BASE_ENABLE);
+		e->ecx &= ~BIT(F(OSXSAVE) % 32);
+		if (v->cr4 & X86_CR4_OSXSAVE)
+			e->ecx |= BIT(F(OSXSAVE) % 32);
+		e->edx &= ~BIT(F(APIC) % 32);
+		if (lv_apic_base(v) & LV_APIC_BASE_ENABLE)
+			e->edx |= BIT(F(APIC) % 32);
 	}
 }
 
@@ -570,28 +562,41 @@ static struct kvm_cpuid_entry2 lv_cpuid_missing(struct lv_vcpu *v, u32 function,
 static u32 lv_cpuid_xsave_size(struct lv_vcpu *v,
 			       const struct kvm_cpuid_entry2 *e)
 {
-	if (e->index == 1 && !(e->eax & BIT(X86_FEATURE_XSAVEC % 32)))
+	if (e->index == 1 && !(e->eax & BIT(F(XSAVEC) % 32)))
 		return 0;
 	return lv_xsave_size(lv_xcr0(v), e->index == 1);
+}
+
+static void lv_cpuid_give(struct lv_vcpu *v, const struct kvm_cpuid_entry2 *e)
+{
+	u32 ebx = e->ebx;
+
+	if (unlikely(e->function == 0xd && e->index < 2))
+		ebx = lv_cpuid_xsave_size(v, e);
+	trace_lv_cpuid(v, e, ebx);
+	v->regs[LV_RAX] = e->eax;
+	v->regs[LV_RBX] = ebx;
+	v->regs[LV_RCX] = e->ecx;
+	v->regs[LV_RDX] = e->edx;
+}
+
+static noinline void lv_cpuid_fill_missing(struct lv_vcpu *v)
+{
+	struct kvm_cpuid_entry2 e =
+		lv_cpuid_missing(v, v->regs[LV_RAX], v->regs[LV_RCX]);
+
+	lv_cpuid_give(v, &e);
 }
 
 /** lv_handle_cpuid - answer from the vCPU's table; hot, never sleeps */
 int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	u32 function = v->regs[LV_RAX], index = v->regs[LV_RCX];
-	const struct kvm_cpuid_entry2 *e = lv_cpuid_find(v, function, index);
-	struct kvm_cpuid_entry2 missing;
+	const struct kvm_cpuid_entry2 *e =
+		lv_cpuid_find(v, v->regs[LV_RAX], v->regs[LV_RCX]);
 
-	if (unlikely(!e)) {
-		missing = lv_cpuid_missing(v, function, index);
-		e = &missing;
-	}
-	v->regs[LV_RAX] = e->eax;
-	v->regs[LV_RBX] = e->ebx;
-	if (unlikely(e->function == 0xd && e->index < 2))
-		v->regs[LV_RBX] = lv_cpuid_xsave_size(v, e);
-	v->regs[LV_RCX] = e->ecx;
-	v->regs[LV_RDX] = e->edx;
-	trace_lv_cpuid(v, function, index);
+	if (likely(e))
+		lv_cpuid_give(v, e);
+	else
+		lv_cpuid_fill_missing(v);
 	return lv_skip_insn(v, exit);
 }

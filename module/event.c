@@ -115,12 +115,10 @@ static void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 		if (event->vector == X86_TRAP_BP ||
 		    event->vector == X86_TRAP_OF)
 			return;
-		v->ex = (struct lv_exception){
-			.injected = true,
-			.vector = event->vector,
-			.has_error = event->has_error,
-			.error = event->error,
-		};
+		v->ex = (struct lv_exception){ .injected = true,
+					       .vector = event->vector,
+					       .has_error = event->has_error,
+					       .error = event->error };
 		break;
 	case LV_EVENT_NMI:
 		v->nmi_injected = true;
@@ -135,17 +133,12 @@ static void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 /** lv_settle_events - what was injected arrived, unless cut short */
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	switch (v->injecting) {
-	case LV_EVENT_EXCEPTION:
+	if (v->injecting == LV_EVENT_EXCEPTION)
 		v->ex.injected = false;
-		break;
-	case LV_EVENT_NMI:
+	else if (v->injecting == LV_EVENT_NMI)
 		v->nmi_injected = false;
-		break;
-	case LV_EVENT_IRQ:
+	else if (v->injecting == LV_EVENT_IRQ)
 		v->irq.type = LV_EVENT_NONE;
-		break;
-	}
 	v->injecting = LV_EVENT_NONE;
 	if (exit->interrupted.type != LV_EVENT_NONE)
 		lv_requeue_event(v, &exit->interrupted);

@@ -432,12 +432,9 @@ static int lv_handle_entry_failed(struct lv_vcpu *v, const struct lv_exit *exit)
 	return lv_exit_to_user(v, KVM_EXIT_FAIL_ENTRY);
 }
 
-/**
- * lv_handle_exit - act on an exit
- * @v: the vCPU; @v->atomic says whether interrupts are off
- * @exit: the exit; insn_len is filled in where it was missing
- *
- * Return: enum lv_outcome or a negative errno.
+/*
+ * lv_handle_exit - act on an exit, and fill in its insn_len where it is missing;
+ * v->atomic says whether interrupts are off. enum lv_outcome, or an errno.
  */
 int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 {
@@ -456,6 +453,9 @@ int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 	case LV_EXIT_IRQ_WINDOW:
 		return lv_handle_irq_window(v);
 	case LV_EXIT_NMI_WINDOW:
+	case LV_EXIT_TIMER:
+		lv_vcpu_timer_expired(v);
+		return LV_RESUME;
 	case LV_EXIT_TPR:
 		lv_request(v, LV_REQ_EVENT);
 		return LV_RESUME;

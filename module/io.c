@@ -28,7 +28,10 @@ enum lv_io_state {
 struct lv_frag {
 	gpa_t gpa;
 	u8 len;
-	u8 data[8];
+	union {
+		u8 data[8];
+		u64 val; /* the same, zero-extended */
+	};
 };
 
 /* struct lv_io - an instruction that accesses a device (own) */
@@ -139,18 +142,8 @@ static int lv_ask_mmio(struct lv_vcpu *v, const struct lv_frag *frag,
 	run->mmio.phys_addr = frag->gpa;
 	run->mmio.len = frag->len;
 	run->mmio.is_write = write;
-	memset(run->mmio.data, 0, sizeof(run->mmio.data));
-	if (write)
-		memcpy(run->mmio.data, frag->data, frag->len);
+	memcpy(run->mmio.data, frag->data, sizeof(run->mmio.data));
 	return lv_exit_to_user(v, KVM_EXIT_MMIO);
-}
-
-static u64 lv_frag_val(const struct lv_frag *frag)
-{
-	u64 val = 0;
-
-	memcpy(&val, frag->data, frag->len);
-	return val;
 }
 
 static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
@@ -167,13 +160,13 @@ static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
 		return LV_EMUL_DONE;
 	}
 	*frag = (struct lv_frag){ .gpa = gpa, .len = len };
-	if (!lv_iobus_access(v, LV_SPACE_MMIO, gpa, len, frag->data, false)) {
+	if (!lv_iobus_read(v, LV_SPACE_MMIO, gpa, len, frag->data)) {
 		trace_lv_mmio(v, false, gpa, len, 0);
 		lv_ask_mmio(v, frag, false);
 		io->state = LV_IO_MMIO_READ;
 		return LV_EMUL_AGAIN;
 	}
-	trace_lv_mmio(v, false, gpa, len, lv_frag_val(frag));
+	trace_lv_mmio(v, false, gpa, len, frag->val);
 	memcpy(buf, frag->data, len);
 	io->nr_reads++;
 	io->cursor++;
@@ -187,8 +180,7 @@ static enum lv_emul_result lv_queue_write(struct lv_io *io, gpa_t gpa,
 
 	if (io->nr_writes == LV_IO_LOG)
 		return LV_EMUL_UNHANDLED;
-	frag->gpa = gpa;
-	frag->len = len;
+	*frag = (struct lv_frag){ .gpa = gpa, .len = len };
 	memcpy(frag->data, buf, len);
 	io->nr_writes++;
 	return LV_EMUL_DONE;
@@ -366,9 +358,9 @@ static int lv_send_writes(struct lv_vcpu *v)
 	while (io->sent < io->nr_writes) {
 		struct lv_frag *frag = &io->writes[io->sent++];
 
-		trace_lv_mmio(v, true, frag->gpa, frag->len, lv_frag_val(frag));
-		if (!lv_iobus_access(v, LV_SPACE_MMIO, frag->gpa, frag->len,
-				     frag->data, true)) {
+		trace_lv_mmio(v, true, frag->gpa, frag->len, frag->val);
+		if (!lv_iobus_write(v, LV_SPACE_MMIO, frag->gpa, frag->len,
+				    frag->data)) {
 			io->state = LV_IO_MMIO_WRITE;
 			return lv_ask_mmio(v, frag, true);
 		}
@@ -479,9 +471,7 @@ static bool lv_has_one_operand(const struct lv_insn *insn)
 	       (insn->op < LV_OP_PUSH || insn->op > LV_OP_JMP);
 }
 
-/*
- * lv_handle_mmio - a nested fault outside of memory: emulate the instruction
- */
+/* lv_handle_mmio - a nested fault outside of memory: emulate the instruction */
 int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	struct lv_io *io = v->io;
@@ -530,8 +520,7 @@ static int lv_port_out(struct lv_vcpu *v, const struct lv_exit *exit)
 
 	trace_lv_pio(v, true, exit->io.port, exit->io.size, val);
 	lv_skip_insn(v, exit);
-	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
-			    true))
+	if (lv_iobus_write(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val))
 		return LV_RESUME;
 	memcpy(v->io->port_page, &val, exit->io.size);
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, false);
@@ -549,8 +538,8 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 	struct lv_io *io = v->io;
 	u32 val = 0;
 
-	if (lv_iobus_access(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val,
-			    false)) {
+	if (lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
+			  &val)) {
 		trace_lv_pio(v, false, exit->io.port, exit->io.size, val);
 		lv_port_result(v, &val, exit->io.size);
 		return lv_skip_insn(v, exit);
@@ -618,8 +607,9 @@ static bool lv_string_devices(struct lv_vcpu *v, u16 port)
 	u32 i;
 
 	for (i = 0; i < s->count; i++, data += s->bytes) {
-		if (lv_iobus_access(v, LV_SPACE_PIO, port, s->bytes, data,
-				    !s->in))
+		if (s->in ? lv_iobus_read(v, LV_SPACE_PIO, port, s->bytes, data)
+			  : lv_iobus_write(v, LV_SPACE_PIO, port, s->bytes,
+					   data))
 			continue;
 		if (!i)
 			return false;

@@ -163,6 +163,7 @@ struct lv_vcpu {
 	int mp_state; /* own; KVM_MP_STATE_* */
 	unsigned long apic_events; /* atomic: bit per enum lv_lapic_event */
 	u8 sipi_vector; /* atomic */
+	u64 timer_deadline; /* own: of the local APIC, in ns; 0: an hrtimer has it */
 	u8 eoi_vector; /* own: for KVM_EXIT_IOAPIC_EOI */
 	bool report_tpr; /* own: KVM_TPR_ACCESS_REPORTING */
 	bool tpr_written; /* own: for KVM_EXIT_TPR_ACCESS */
@@ -204,6 +205,18 @@ enum lv_irqchip_mode {
 	LV_IRQCHIP_KERNEL
 };
 
+/* struct lv_clock - time of a VM; only pv.c looks at it */
+struct lv_clock {
+	raw_spinlock_t lock; /* protects all below; taken with interrupts off */
+	u64 tsc; /* host TSC at which */
+	u64 raw; /* the kernel's monotonic raw clock was this */
+	u64 ns; /* and the guest's kvmclock this */
+	u64 tsc_offset; /* TSC offset of the vCPU that user space set last */
+	u64 tsc_lost; /* ticks by which the host's TSC fell back */
+	u32 mul; /* nanoseconds = (TSC ticks << @shift) * @mul >> 32 */
+	s8 shift; /* right if negative */
+};
+
 /* struct lv_vm - one virtual machine */
 struct lv_vm {
 	struct mm_struct *mm; /* once; grabbed, not pinned */
@@ -222,7 +235,7 @@ struct lv_vm {
 	struct lv_iobus *iobus; /* once: irq/iobus.c */
 	struct page *coalesced; /* once: struct kvm_coalesced_mmio_ring */
 
-	struct lv_clock *clock; /* once: pv.c */
+	struct lv_clock clock; /* its lock: pv.c */
 	u64 tsc_khz; /* vm: default of new vCPUs */
 	bool disable_hlt_exits, disable_pause_exits, disable_mwait_exits;
 	bool exception_payload; /* vm: KVM_CAP_EXCEPTION_PAYLOAD */
@@ -479,7 +492,7 @@ void lv_fpu_put(struct lv_vcpu *v);
 
 #define LV_CLOCK_FLAGS \
 	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
-int lv_clock_init(struct lv_vm *vm);
+void lv_clock_init(struct lv_vm *vm);
 bool lv_clock_stable(void);
 void lv_clock_load(struct lv_vcpu *v); /* the vCPU came to this CPU */
 void lv_reset_tsc(struct lv_vcpu *v);
@@ -501,6 +514,8 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_irqchip_free(struct lv_vm *vm);
 int lv_vcpu_apic_create(struct lv_vcpu *v); /* no-op without irqchip */
 void lv_vcpu_apic_free(struct lv_vcpu *v);
+void lv_vcpu_timer_expired(struct lv_vcpu *v); /* see lv_lapic_timer_arm() */
+void lv_vcpu_timer_to_host(struct lv_vcpu *v);
 /* Vector to inject now (acknowledged), or -1. */
 int lv_irqchip_ack(struct lv_vcpu *v);
 bool lv_irqchip_has_irq(struct lv_vcpu *v);
@@ -512,8 +527,17 @@ enum lv_space {
 };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
-bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		     unsigned int len, void *data, bool write);
+bool lv_irqchip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		       unsigned int len, void *data, bool write);
+bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		    unsigned int len, void *data);
+
+/* False: no device is there, user space has to answer. */
+static inline bool lv_iobus_read(struct lv_vcpu *v, enum lv_space space,
+				 gpa_t addr, unsigned int len, void *data)
+{
+	return lv_irqchip_access(v, space, addr, len, data, false);
+}
 
 /* ---- ioctl handlers ---- */
 

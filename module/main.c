@@ -10,9 +10,11 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/pm.h>
 #include <linux/reboot.h>
-#include <linux/syscore_ops.h>
 
+#include "compat.h"
 #include "labvisor.h"
 
 #define CREATE_TRACE_POINTS
@@ -126,8 +128,8 @@ int lv_hardware_get(void)
 	mutex_unlock(&lv_hardware_lock);
 	if (err == -EBUSY)
 		pr_err_ratelimited(
-			"another hypervisor uses this CPU's virtualization; stop its guests, or 'modprobe -r %s'\n",
-			lv_rival());
+			"another hypervisor uses this CPU's virtualization; stop its guests, or 'modprobe -r %s'%s\n",
+			lv_rival(), LV_RIVAL_HINT);
 	return err;
 }
 
@@ -142,23 +144,36 @@ void lv_hardware_put(void)
 	mutex_unlock(&lv_hardware_lock);
 }
 
-/* Suspend: the other CPUs went through hotplug, only the boot CPU is left. */
-static int lv_suspend(void)
+/*
+ * Suspend: user space is frozen, so no vCPU is loaded, and the first one that
+ * is loaded on a CPU after it turns virtualization on again. This is a device's
+ * business because the interface for what belongs to no device changed, also
+ * within stable series of kernels.
+ */
+static int lv_suspend(struct device *dev)
 {
-	lv_cpu_disable(NULL);
+	on_each_cpu(lv_cpu_disable, NULL, 1);
 	return 0;
 }
 
-static void lv_resume(void)
-{
-	if (lv_hardware_users && lv_cpu_enable())
-		pr_err("cannot turn virtualization on again after suspend\n");
-}
-
-static struct syscore_ops lv_syscore_ops = {
-	.suspend = lv_suspend,
-	.resume = lv_resume,
+static const struct dev_pm_ops lv_pm_ops = {
+	/* clang-format off */
+	NOIRQ_SYSTEM_SLEEP_PM_OPS(lv_suspend, NULL)
+	/* clang-format on */
 };
+
+static struct platform_driver lv_pm_driver = {
+	.driver.name = "labvisor",
+	.driver.pm = pm_sleep_ptr(&lv_pm_ops),
+};
+
+static struct platform_device *lv_pm_device; /* once */
+
+static void lv_pm_unregister(void)
+{
+	platform_device_unregister(lv_pm_device);
+	platform_driver_unregister(&lv_pm_driver);
+}
 
 /*
  * The firmware and a kexec'ed kernel must not find a CPU in VMX operation.
@@ -235,15 +250,21 @@ static int __init lv_module_init(void)
 		return err;
 	lv_fpu_probe();
 	lv_cpuid_probe();
-	err = lv_register_device();
+	lv_pm_device =
+		platform_create_bundle(&lv_pm_driver, NULL, NULL, 0, NULL, 0);
+	err = PTR_ERR_OR_ZERO(lv_pm_device);
 	if (err)
 		goto out_backend;
+	err = lv_register_device();
+	if (err)
+		goto out_pm;
 	lv_debugfs = debugfs_create_dir("labvisor", NULL);
-	register_syscore_ops(&lv_syscore_ops);
 	register_reboot_notifier(&lv_reboot_notifier);
 	pr_info("%s backend, /dev/%s\n", lv_backend->name, node);
 	return 0;
 
+out_pm:
+	lv_pm_unregister();
 out_backend:
 	lv_backend->exit();
 	return err;
@@ -253,8 +274,8 @@ static void __exit lv_module_exit(void)
 {
 	misc_deregister(&lv_device);
 	unregister_reboot_notifier(&lv_reboot_notifier);
-	unregister_syscore_ops(&lv_syscore_ops);
 	debugfs_remove_recursive(lv_debugfs);
+	lv_pm_unregister();
 	lv_backend->exit();
 }
 

@@ -507,19 +507,20 @@ static bool lv_msr_on_host(const struct lv_msr *m)
 
 static const struct lv_msr *lv_msr_find(u32 msr)
 {
-	const struct lv_msr *low = lv_msr_table, *mid;
-	const struct lv_msr *high = low + ARRAY_SIZE(lv_msr_table);
-	const struct lv_msr *end = high;
+	unsigned int low = 0, high = ARRAY_SIZE(lv_msr_table), mid;
+	const struct lv_msr *m;
 
 	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (msr > mid->last)
+		mid = (low + high) / 2;
+		if (msr > lv_msr_table[mid].last)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low < end && msr >= low->first && lv_msr_on_host(low) ? low
-								     : NULL;
+	m = &lv_msr_table[low];
+	if (low == ARRAY_SIZE(lv_msr_table) || msr < m->first)
+		return NULL;
+	return lv_msr_on_host(m) ? m : NULL;
 }
 
 static bool lv_msr_listed(const struct lv_msr *m, u8 flag)

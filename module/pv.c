@@ -20,18 +20,6 @@
 #define LV_TSC_TOLERANCE_PPM 250
 #define LV_PV_ENABLED BIT_ULL(0)
 
-/* struct lv_clock - time of a VM */
-struct lv_clock {
-	raw_spinlock_t lock; /* protects all below; taken with interrupts off */
-	u64 tsc; /* host TSC at which */
-	u64 raw; /* the kernel's monotonic raw clock was this */
-	u64 ns; /* and the guest's kvmclock this */
-	u64 tsc_offset; /* TSC offset of the vCPU that user space set last */
-	u64 tsc_lost; /* ticks by which the host's TSC fell back */
-	u32 mul; /* nanoseconds = (TSC ticks << @shift) * @mul >> 32 */
-	s8 shift; /* right if negative */
-};
-
 /** lv_clock_stable - do the TSCs of all host CPUs agree, for all time? */
 bool lv_clock_stable(void)
 {
@@ -91,19 +79,15 @@ static u64 lv_clock_now(struct lv_clock *c, u64 *host_tsc, u64 *realtime)
 	return ns + lv_clock_scale(c, *host_tsc - tsc);
 }
 
-int lv_clock_init(struct lv_vm *vm)
+void lv_clock_init(struct lv_vm *vm)
 {
-	struct lv_clock *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+	struct lv_clock *c = &vm->clock;
 
-	if (!c)
-		return -ENOMEM;
 	raw_spin_lock_init(&c->lock);
 	lv_clock_rate(c, tsc_khz);
 	lv_clock_start(c, 0);
 	c->tsc_offset = -c->tsc;
-	vm->clock = c;
 	vm->tsc_khz = tsc_khz;
-	return 0;
 }
 
 LV_IOCTL(get_clock)
@@ -114,14 +98,14 @@ LV_IOCTL(get_clock)
 	out->flags = KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
 	if (lv_clock_stable())
 		out->flags |= KVM_CLOCK_TSC_STABLE;
-	out->clock = lv_clock_now(vm->clock, &out->host_tsc, &out->realtime);
+	out->clock = lv_clock_now(&vm->clock, &out->host_tsc, &out->realtime);
 	return 0;
 }
 
 LV_IOCTL(set_clock)
 {
 	const struct kvm_clock_data *in = data;
-	struct lv_clock *c = vm->clock;
+	struct lv_clock *c = &vm->clock;
 	u64 ns = in->clock, now;
 	unsigned long flags;
 
@@ -159,8 +143,8 @@ void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset)
 /** lv_reset_tsc - give a new vCPU the TSC of the others */
 void lv_reset_tsc(struct lv_vcpu *v)
 {
-	v->tsc_lost = v->vm->clock->tsc_lost;
-	lv_set_tsc_offset(v, v->vm->clock->tsc_offset);
+	v->tsc_lost = v->vm->clock.tsc_lost;
+	lv_set_tsc_offset(v, v->vm->clock.tsc_offset);
 }
 
 /*
@@ -169,7 +153,7 @@ void lv_reset_tsc(struct lv_vcpu *v)
  */
 static void lv_clock_resume(struct lv_vm *vm)
 {
-	struct lv_clock *c = vm->clock;
+	struct lv_clock *c = &vm->clock;
 	unsigned long flags;
 	u64 tsc, lost;
 
@@ -189,7 +173,7 @@ static void lv_clock_resume(struct lv_vm *vm)
 /** lv_clock_load - the vCPU came to this CPU, whose TSC may be another one */
 void lv_clock_load(struct lv_vcpu *v)
 {
-	struct lv_clock *c = v->vm->clock;
+	struct lv_clock *c = &v->vm->clock;
 	u64 lost;
 
 	if (!lv_clock_stable()) {
@@ -213,7 +197,7 @@ void lv_clock_load(struct lv_vcpu *v)
  */
 void lv_write_tsc(struct lv_vcpu *v, u64 tsc)
 {
-	struct lv_clock *c = v->vm->clock;
+	struct lv_clock *c = &v->vm->clock;
 	u64 second = v->vm->tsc_khz * 1000;
 	unsigned long flags;
 	u64 offset;
@@ -271,11 +255,9 @@ static int lv_write_versioned(struct lv_vcpu *v, struct lv_shared_page *page,
 /** lv_serve_clock - write the vCPU's kvmclock page; vm->mem.srcu is held */
 void lv_serve_clock(struct lv_vcpu *v)
 {
-	struct lv_clock *c = v->vm->clock;
-	struct pvclock_vcpu_time_info info = {
-		.tsc_to_system_mul = c->mul,
-		.tsc_shift = c->shift,
-	};
+	struct lv_clock *c = &v->vm->clock;
+	struct pvclock_vcpu_time_info info = { .tsc_to_system_mul = c->mul,
+					       .tsc_shift = c->shift };
 	unsigned long flags;
 	u64 tsc, ns;
 
@@ -311,7 +293,7 @@ static int lv_write_wall_clock(struct lv_vcpu *v, gpa_t gpa)
 	struct pvclock_wall_clock wall = {};
 	u32 nsec;
 
-	zero = lv_clock_now(v->vm->clock, &tsc, &now);
+	zero = lv_clock_now(&v->vm->clock, &tsc, &now);
 	wall.sec = div_u64_rem(now - zero, NSEC_PER_SEC, &nsec);
 	wall.nsec = nsec;
 	return lv_write_versioned(v, &page, &wall, sizeof(wall), &wall.version);

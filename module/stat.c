@@ -13,22 +13,18 @@
 
 static const struct trace_print_flags lv_exit_names[] = { LV_EXIT_NAMES };
 
+/* clang-format off */
+#define COUNTER(field) { #field, offsetof(struct lv_vcpu_stat, field) }
 static const struct {
 	const char *name;
 	size_t offset;
 } lv_counters[] = {
-#define COUNTER(field)                                       \
-	{                                                    \
-#field, offsetof(struct lv_vcpu_stat, field) \
-	}
-	COUNTER(exits),		 COUNTER(user_exits),
-	COUNTER(irq_injections), COUNTER(nmi_injections),
-	COUNTER(exceptions),	 COUNTER(halts),
-	COUNTER(wakeups),	 COUNTER(faults),
-	COUNTER(mmio),		 COUNTER(pio),
-	COUNTER(emulations),	 COUNTER(tlb_flushes),
-#undef COUNTER
+	COUNTER(exits), COUNTER(user_exits), COUNTER(irq_injections),
+	COUNTER(nmi_injections), COUNTER(exceptions), COUNTER(halts),
+	COUNTER(wakeups), COUNTER(faults), COUNTER(mmio), COUNTER(pio),
+	COUNTER(emulations), COUNTER(tlb_flushes),
 };
+/* clang-format on */
 
 static void lv_show_vcpu(struct seq_file *m, struct lv_vcpu *v)
 {

@@ -17,12 +17,13 @@
 		{ LV_EXIT_CPUID, "cpuid" }, { LV_EXIT_RDMSR, "rdmsr" },     \
 		{ LV_EXIT_WRMSR, "wrmsr" }, { LV_EXIT_CR, "cr" },           \
 		{ LV_EXIT_DR, "dr" }, { LV_EXIT_TPR, "tpr" },               \
-		{ LV_EXIT_IO, "io" }, { LV_EXIT_FAULT, "fault" },           \
-		{ LV_EXIT_HLT, "hlt" }, { LV_EXIT_PAUSE, "pause" },         \
-		{ LV_EXIT_MONITOR, "monitor" }, { LV_EXIT_MWAIT, "mwait" }, \
-		{ LV_EXIT_INVD, "invd" }, { LV_EXIT_WBINVD, "wbinvd" },     \
-		{ LV_EXIT_XSETBV, "xsetbv" }, { LV_EXIT_RDTSC, "rdtsc" },   \
-		{ LV_EXIT_RDTSCP, "rdtscp" }, { LV_EXIT_RDPMC, "rdpmc" },   \
+		{ LV_EXIT_TIMER, "timer" }, { LV_EXIT_IO, "io" },           \
+		{ LV_EXIT_FAULT, "fault" }, { LV_EXIT_HLT, "hlt" },         \
+		{ LV_EXIT_PAUSE, "pause" }, { LV_EXIT_MONITOR, "monitor" }, \
+		{ LV_EXIT_MWAIT, "mwait" }, { LV_EXIT_INVD, "invd" },       \
+		{ LV_EXIT_WBINVD, "wbinvd" }, { LV_EXIT_XSETBV, "xsetbv" }, \
+		{ LV_EXIT_RDTSC, "rdtsc" }, { LV_EXIT_RDTSCP, "rdtscp" },   \
+		{ LV_EXIT_RDPMC, "rdpmc" },                                 \
 		{ LV_EXIT_HYPERCALL, "hypercall" },                         \
 		{ LV_EXIT_TASK_SWITCH, "task_switch" },                     \
 		{ LV_EXIT_SHUTDOWN, "shutdown" },                           \
@@ -126,18 +127,19 @@ TRACE_EVENT(lv_msr,
 		      __entry->write ? "wrmsr" : "rdmsr", __entry->msr,
 		      __entry->val, __entry->result));
 
-TRACE_EVENT(lv_cpuid, TP_PROTO(struct lv_vcpu *v, u32 function, u32 index),
-	    TP_ARGS(v, function, index),
+TRACE_EVENT(lv_cpuid,
+	    TP_PROTO(struct lv_vcpu *v, const struct kvm_cpuid_entry2 *e,
+		     u32 ebx),
+	    TP_ARGS(v, e, ebx),
 	    TP_STRUCT__entry(__field(int, vcpu) __field(u32, function)
 				     __field(u32, index) __field(u32, eax)
 					     __field(u32, ebx) __field(u32, ecx)
 						     __field(u32, edx)),
-	    TP_fast_assign(__entry->vcpu = v->id; __entry->function = function;
-			   __entry->index = index;
-			   __entry->eax = v->regs[LV_RAX];
-			   __entry->ebx = v->regs[LV_RBX];
-			   __entry->ecx = v->regs[LV_RCX];
-			   __entry->edx = v->regs[LV_RDX];),
+	    TP_fast_assign(__entry->vcpu = v->id;
+			   __entry->function = v->regs[LV_RAX];
+			   __entry->index = v->regs[LV_RCX];
+			   __entry->eax = e->eax; __entry->ebx = ebx;
+			   __entry->ecx = e->ecx; __entry->edx = e->edx;),
 	    TP_printk("vcpu %d func %x idx %x rax %x rbx %x rcx %x rdx %x",
 		      __entry->vcpu, __entry->function, __entry->index,
 		      __entry->eax, __entry->ebx, __entry->ecx, __entry->edx));

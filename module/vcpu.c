@@ -11,7 +11,6 @@
  * one that has to returns LV_SLEEPABLE and is called again outside.
  */
 #include <linux/anon_inodes.h>
-#include <linux/entry-kvm.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
@@ -104,7 +103,7 @@ void lv_kick(struct lv_vcpu *v)
 	if (READ_ONCE(v->mode) == LV_IN_GUEST) {
 		cpu = READ_ONCE(v->cpu);
 		if (cpu != me && cpu >= 0 && cpu_online(cpu))
-			smp_send_reschedule(cpu);
+			lv_send_reschedule(cpu);
 	}
 	put_cpu();
 }
@@ -183,7 +182,8 @@ static void lv_cr8_moved(struct lv_vcpu *v)
 	 BIT(LV_EXIT_MWAIT) | BIT(LV_EXIT_INVD) | BIT(LV_EXIT_WBINVD) | \
 	 BIT(LV_EXIT_XSETBV) | BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP))
 
-static int lv_handle_with_memory(struct lv_vcpu *v, struct lv_exit *exit)
+static __always_inline int lv_handle_with_memory(struct lv_vcpu *v,
+						 struct lv_exit *exit)
 {
 	int idx, out;
 
@@ -275,6 +275,8 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	smp_store_mb(v->mode, LV_IN_GUEST);
 
 	out = lv_run_atomic(v, exit);
+	if (v->timer_deadline)
+		lv_vcpu_timer_to_host(v);
 
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
 	v->atomic = false;
@@ -476,18 +478,14 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 		return out;
 	if (run->request_interrupt_window)
 		lv_request(v, LV_REQ_EVENT);
-	if (READ_ONCE(run->immediate_exit)) {
+	if (lv_immediate_exit(run)) {
 		run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
 	}
 	return lv_run_loop(v);
 }
 
-/*
- * lv_vcpu_run - KVM_RUN
- * Context: the vCPU's mutex is held, the vCPU is loaded.
- * Return: 0 with vcpu->run->exit_reason set, or a negative errno.
- */
+/** lv_vcpu_run - KVM_RUN: 0 and v->run->exit_reason, or a negative errno */
 long lv_vcpu_run(struct lv_vcpu *v)
 {
 	sigset_t saved;
@@ -661,13 +659,7 @@ static int lv_vcpu_publish(struct lv_vm *vm, struct lv_vcpu *v)
 	return fd;
 }
 
-/**
- * lv_vcpu_create - KVM_CREATE_VCPU
- * @vm: the VM, locked
- * @id: APIC ID, below LV_MAX_VCPUS
- *
- * Return: the new file descriptor; -EINVAL for a bad ID or a full VM, -EEXIST.
- */
+/** lv_vcpu_create - KVM_CREATE_VCPU, under vm->lock: a file descriptor */
 int lv_vcpu_create(struct lv_vm *vm, unsigned long id)
 {
 	struct lv_vcpu *v;

@@ -37,15 +37,15 @@ static struct lv_vm *lv_vm_alloc(void)
 	mutex_init(&vm->lock);
 	vm->mm = current->mm;
 	mmgrab(vm->mm);
+	lv_clock_init(vm);
 
 	err = lv_memory_init(vm);
 	if (err)
 		goto out;
 	/* The MMU last: from then on the notifier sees the VM. */
-	err = lv_iobus_init(vm) ?: lv_clock_init(vm) ?: lv_mmu_init(vm);
+	err = lv_iobus_init(vm) ?: lv_mmu_init(vm);
 	if (!err)
 		return vm;
-	kfree(vm->clock);
 	lv_iobus_free(vm);
 	lv_memory_free(vm);
 out:
@@ -65,7 +65,6 @@ static void lv_vm_free(struct lv_vm *vm)
 	lv_mmu_free(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		lv_vcpu_destroy(vm->vcpus[i]);
-	kfree(vm->clock);
 	lv_iobus_free(vm);
 	lv_memory_free(vm);
 	mmdrop(vm->mm);

@@ -6,8 +6,9 @@
  * only KVM has. This file is the only one to include KVM's header, whose types
  * collide with ours, and gives it one that nobody reads.
  */
-#include <linux/entry-kvm.h>
 #include <linux/kvm_host.h>
+
+#include "compat.h"
 
 int lv_guest_mode_work(void);
 
@@ -17,5 +18,5 @@ static struct kvm_vcpu lv_unread_vcpu = { .run = &lv_unread_run };
 /** lv_guest_mode_work - reschedule, run task work; -EINTR for a signal */
 int lv_guest_mode_work(void)
 {
-	return xfer_to_guest_mode_handle_work(&lv_unread_vcpu);
+	return lv_handle_work(&lv_unread_vcpu);
 }

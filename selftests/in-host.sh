@@ -19,8 +19,8 @@ esac
 
 load()
 {
+	# shellcheck disable=SC2086 # the parameters are a word each
 	case $driver in
-	# shellcheck disable=SC2086 # a word each
 	labvisor) insmod /lab/labvisor.ko $LABVISOR_PARAMS ;;
 	kvm) modprobe $kvm ;;
 	esac

@@ -124,7 +124,7 @@ ok bochs_warning boot 125 'WARNING: a' "${bochs[@]}" -- \
 	sh -c 'echo WARNING: a >/dev/kmsg'
 ok bochs_bad_module boot 125 'insmod .* failed' "${bochs[@]}" \
 	--module "$host" -- true
-ok bochs_no_cpu boot 125 'PANIC.*no_such_cpu' "${bochs[@]}" --cpu no_such_cpu -- \
+ok bochs_no_cpu boot 125 'PANIC.*cpu directive' "${bochs[@]}" --cpu no_such_cpu -- \
 	true
 ok bochs_no_nodes boot 125 'no NUMA nodes' "${bochs[@]}" --numa -- true
 ok bochs_nothing_left leaves_nothing "${bochs[@]}"

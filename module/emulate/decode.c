@@ -504,18 +504,18 @@ static void decode_sizes(struct lv_insn *insn, enum lv_cpu_mode mode, u32 desc)
 
 static void decode_imm(struct lv_insn *insn, struct cursor *c, u32 desc)
 {
-	u8 z = min_t(u8, insn->op_bytes, 4);
-	const u8 bytes[] = {
-		[IMM_8] = 1,
-		[IMM_16] = 2,
-		[IMM_Z] = z,
-		[IMM_V] = insn->op_bytes,
-		[IMM_ENTER] = 3,
-		[IMM_FAR] = z + 2,
-		[IMM_TEST] = insn->op == LV_OP_TEST ? z : 0,
+	static const u8 fixed[8] = {
+		[IMM_8] = 1, [IMM_16] = 2, [IMM_ENTER] = 3, [IMM_FAR] = 2
 	};
+	unsigned int kind = desc >> IMM_SHIFT & 7, bytes = fixed[kind];
 
-	insn->imm = take_signed(c, bytes[desc >> IMM_SHIFT & 7]);
+	if (kind == IMM_NONE || (kind == IMM_TEST && insn->op != LV_OP_TEST))
+		return;
+	if (kind == IMM_V)
+		bytes = insn->op_bytes;
+	else if (kind == IMM_Z || kind == IMM_FAR || kind == IMM_TEST)
+		bytes += min_t(u8, insn->op_bytes, 4);
+	insn->imm = take_signed(c, bytes);
 }
 
 /* Replace the special encodings by the general ones that lv_emulate() knows. */

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * x86 instruction emulator: addresses, operands, everything but strings.
- */
+/* x86 instruction emulator: addresses, operands, everything but strings. */
 #include "internal.h"
 
 /* What an instruction does to its r/m operand. */
@@ -11,13 +9,12 @@ enum access {
 	ACCESS_MODIFY = ACCESS_READ | ACCESS_WRITE,
 };
 
-/** lv_emul_raise - end an instruction with #UD, #SS(0) or #GP(0) */
-enum lv_emul_result lv_emul_raise(struct lv_emul *e, u8 vector)
+/* End an instruction with #UD, #SS(0) or #GP(0). */
+static enum lv_emul_result raise(struct lv_emul *e, u8 vector)
 {
-	e->fault = (struct lv_emul_fault){
-		.vector = vector,
-		.has_error = vector != VECTOR_UD && e->protected_mode,
-	};
+	e->fault = (struct lv_emul_fault){ .vector = vector,
+					   .has_error = vector != VECTOR_UD &&
+							e->protected_mode };
 	return LV_EMUL_FAULT;
 }
 
@@ -78,7 +75,7 @@ enum lv_emul_result lv_emul_linear(struct lv_emul *e, u8 nr, u64 offset,
 		if (canonical(e, *linear) && canonical(e, base + last))
 			return LV_EMUL_DONE;
 	}
-	return lv_emul_raise(e, nr == LV_SEG_SS ? VECTOR_SS : VECTOR_GP);
+	return raise(e, nr == LV_SEG_SS ? VECTOR_SS : VECTOR_GP);
 }
 
 /* Without REX, byte registers 4 to 7 are AH, CH, DH and BH. */
@@ -331,7 +328,7 @@ static enum lv_emul_result compare_exchange_pair(struct lv_emul *e)
 	if (r != LV_EMUL_DONE)
 		return r;
 	if (half == 8 && linear & 15)
-		return lv_emul_raise(e, VECTOR_GP);
+		return raise(e, VECTOR_GP);
 	r = lv_emul_read(e, linear, old, 2 * half);
 	if (r != LV_EMUL_DONE)
 		return r;
@@ -367,7 +364,7 @@ static enum lv_emul_result sse_move(struct lv_emul *e)
 		   &linear);
 	/* Misalignment comes before what is wrong with the segment. */
 	if (insn->aligned && linear & 15)
-		return lv_emul_raise(e, VECTOR_GP);
+		return raise(e, VECTOR_GP);
 	if (r != LV_EMUL_DONE)
 		return r;
 
@@ -456,7 +453,7 @@ static enum lv_emul_result branch_rm(struct lv_emul *e)
 		return r;
 	if (e->mode == LV_MODE_64 ? !canonical(e, target)
 				  : target > e->seg[LV_SEG_CS].limit)
-		return lv_emul_raise(e, VECTOR_GP);
+		return raise(e, VECTOR_GP);
 	if (e->insn.op == LV_OP_CALL)
 		r = push(e, next);
 	if (r != LV_EMUL_DONE)
@@ -472,9 +469,9 @@ enum lv_emul_result lv_emulate(struct lv_emul *e)
 	e->write_intent = false;
 	switch (e->insn.op) {
 	case LV_OP_UNDEFINED:
-		return lv_emul_raise(e, VECTOR_UD);
+		return raise(e, VECTOR_UD);
 	case LV_OP_TOO_LONG:
-		return lv_emul_raise(e, VECTOR_GP);
+		return raise(e, VECTOR_GP);
 	case LV_OP_ADD ... LV_OP_CMPXCHG:
 	case LV_OP_BSF ... LV_OP_SETCC:
 		return execute(e);

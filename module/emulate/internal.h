@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * What the parts of the emulator share.
- */
+/* What the parts of the emulator share. */
 #ifndef LABVISOR_EMULATE_INTERNAL_H
 #define LABVISOR_EMULATE_INTERNAL_H
 
@@ -44,7 +42,6 @@ static inline void merge_reg(u64 *reg, u64 val, unsigned int bytes)
 }
 
 void lv_alu(struct lv_alu *alu, enum lv_op op);
-enum lv_emul_result lv_emul_raise(struct lv_emul *e, u8 vector);
 enum lv_emul_result lv_emul_linear(struct lv_emul *e, u8 nr, u64 offset,
 				   unsigned int bytes, bool write,
 				   gva_t *linear);

@@ -105,11 +105,10 @@ enum lv_emul_result lv_emul_string(struct lv_emul *e)
 }
 
 /*
- * lv_emul_string_io - find out what an INS or OUTS transfers.
+ * lv_emul_string_io - find out what an INS or OUTS transfers, or LV_EMUL_FAULT.
  * Offers as many elements at once as lie in one page, but only one if they go
- * backwards or are single-stepped. The caller moves some
- * or all of them, then calls lv_emul_string_done().
- * Return: LV_EMUL_DONE, or LV_EMUL_FAULT.
+ * backwards or are single-stepped. The caller moves some or all of them, then
+ * calls lv_emul_string_done().
  */
 enum lv_emul_result lv_emul_string_io(struct lv_emul *e,
 				      struct lv_string_io *io)

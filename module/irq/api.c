@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The KVM ioctls of the interrupt controllers.
- */
+/* The KVM ioctls of the interrupt controllers. */
 #include "../compat.h"
 #include "irqchip.h"
 
@@ -83,10 +81,9 @@ LV_IOCTL(create_irqchip)
 
 /*
  * lv_split_irqchip - KVM_CAP_SPLIT_IRQCHIP: local APICs in the kernel, PIC
- * and I/O APIC in user space; vm->lock is held
- * Every vector that was sent as level triggered is reported on its EOI, so
- * the routes need not be searched for the first @pins GSIs.
- * Return: 0, -EINVAL, -EEXIST or -ENOMEM.
+ * and I/O APIC in user space; vm->lock is held. Every vector that was sent as
+ * level triggered is reported on its EOI, so the routes need not be searched
+ * for the first @pins GSIs.
  */
 int lv_split_irqchip(struct lv_vm *vm, u64 pins)
 {

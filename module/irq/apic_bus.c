@@ -70,12 +70,10 @@ static struct targets targets_of(struct lv_apic_bus *bus,
 				 const struct lv_apic_msg *msg,
 				 struct lv_lapic *from)
 {
-	struct targets t = {
-		.bus = bus,
-		.msg = msg,
-		.from = from,
-		.end = smp_load_acquire(&bus->nr),
-	};
+	struct targets t = { .bus = bus,
+			     .msg = msg,
+			     .from = from,
+			     .end = smp_load_acquire(&bus->nr) };
 
 	/*
 	 * An x2APIC logical ID is made from the APIC ID, so one cluster's 16

@@ -302,16 +302,15 @@ LV_IOCTL(unregister_coalesced)
 
 /* ---- the bus ---- */
 
-/** lv_iobus_access - access by the guest; false: user space has to do it */
-bool lv_iobus_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		     unsigned int len, void *data, bool write)
+/** lv_iobus_write - write by the guest; as lv_iobus_read() */
+bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
+		    unsigned int len, void *data)
 {
 	struct lv_iobus *bus = v->vm->iobus;
 
-	if (lv_irqchip_access(v, space, addr, len, data, write))
-		return true;
-	return write && (signal_eventfd(bus, space, addr, len, data) ||
-			 coalesce(bus, space, addr, len, data));
+	return lv_irqchip_access(v, space, addr, len, data, true) ||
+	       signal_eventfd(bus, space, addr, len, data) ||
+	       coalesce(bus, space, addr, len, data);
 }
 
 /** lv_iobus_init - create the bus of a new VM; if it fails, free it */

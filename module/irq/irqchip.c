@@ -17,6 +17,8 @@ struct lv_vcpu_apic {
 	struct hrtimer timer; /* calls lv_lapic_timer_expired() */
 };
 
+static_assert(LV_MAX_VCPUS <= LV_MAX_APICS);
+
 static struct lv_vcpu_apic *to_vcpu_apic(struct lv_lapic *apic)
 {
 	return container_of(apic, struct lv_vcpu_apic, lapic);
@@ -46,33 +48,79 @@ void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event, u8 vector)
 {
 	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
 
-	switch (event) {
-	case LV_LAPIC_NMI:
+	if (event == LV_LAPIC_NMI) {
 		lv_post_nmi(v);
 		return;
-	case LV_LAPIC_INIT:
+	}
+	if (event == LV_LAPIC_INIT) {
 		/* It also drops a start-up message that came before it. */
 		WRITE_ONCE(v->apic_events, BIT(LV_LAPIC_INIT));
-		break;
-	case LV_LAPIC_SIPI:
+	} else {
 		WRITE_ONCE(v->sipi_vector, vector);
 		smp_wmb(); /* the vector before the bit that announces it */
 		set_bit(LV_LAPIC_SIPI, &v->apic_events);
-		break;
 	}
 	lv_request(v, LV_REQ_APIC);
 	lv_kick(v);
 }
 
-void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline)
+static void arm_hrtimer(struct lv_lapic *apic, u64 deadline)
 {
 	hrtimer_start(&to_vcpu_apic(apic)->timer, ns_to_ktime(deadline),
 		      HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
+static void set_backend_timer(struct lv_vcpu *v, u64 deadline)
+{
+	u64 left, tsc = 0;
+
+	if (deadline) {
+		left = max_t(s64, deadline - ktime_get_ns(), 0);
+		tsc = rdtsc() + mul_u64_u32_div(left, tsc_khz, USEC_PER_SEC);
+	}
+	v->timer_deadline = deadline;
+	lv_backend->set_timer(v, tsc);
+}
+
+/*
+ * A guest that arms its timer and goes on needs no timer of the host's: its CPU
+ * counts. When it leaves the innermost loop an hrtimer takes over.
+ */
+void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline)
+{
+	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
+
+	/* In interrupts this is lapic_timer_fn(), on any CPU. */
+	if (lv_backend->set_timer && v->atomic && !in_hardirq())
+		set_backend_timer(v, deadline);
+	else
+		arm_hrtimer(apic, deadline);
+}
+
 void lv_lapic_timer_cancel(struct lv_lapic *apic)
 {
-	hrtimer_cancel(&to_vcpu_apic(apic)->timer);
+	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
+
+	if (v->timer_deadline)
+		set_backend_timer(v, 0);
+	else
+		hrtimer_cancel(&to_vcpu_apic(apic)->timer);
+}
+
+/** lv_vcpu_timer_to_host - the vCPU leaves the innermost loop; interrupts off */
+void lv_vcpu_timer_to_host(struct lv_vcpu *v)
+{
+	arm_hrtimer(v->apic, v->timer_deadline);
+	set_backend_timer(v, 0);
+}
+
+/** lv_vcpu_timer_expired - LV_EXIT_TIMER; it may come for nothing */
+void lv_vcpu_timer_expired(struct lv_vcpu *v)
+{
+	if (!v->timer_deadline)
+		return;
+	set_backend_timer(v, 0);
+	lv_lapic_timer_expired(v->apic);
 }
 
 static enum hrtimer_restart lapic_timer_fn(struct hrtimer *timer)
@@ -125,11 +173,7 @@ int lv_irqchip_drive(struct lv_irqchip *chip, const struct lv_route *route,
 	return ret;
 }
 
-/*
- * lv_irqchip_set_gsi - drive a GSI, wherever it is routed to; going high sends
- * an MSI
- * Return: as documented at LV_LINE_IGNORED.
- */
+/** lv_irqchip_set_gsi - drive a GSI; high sends its MSI; see LV_LINE_IGNORED */
 int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
 		       enum lv_line_source source, bool level)
 {
@@ -217,10 +261,8 @@ static void unlock_pic(struct lv_irqchip *chip, unsigned long flags)
 	__releases(&chip->lock)
 {
 	u16 acked = chip->pic.acked;
-	struct lv_ended ended = {
-		.pins[KVM_IRQCHIP_PIC_MASTER] = acked & 0xff,
-		.pins[KVM_IRQCHIP_PIC_SLAVE] = acked >> 8,
-	};
+	struct lv_ended ended = { .pins[KVM_IRQCHIP_PIC_MASTER] = acked & 0xff,
+				  .pins[KVM_IRQCHIP_PIC_SLAVE] = acked >> 8 };
 
 	chip->pic.acked = 0;
 	if (acked)
@@ -354,8 +396,8 @@ static bool access_lapic(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
 }
 
 /* Ports are bytes: a wider access is one of each byte's port. */
-static bool access_ports(struct lv_irqchip *chip, u16 port, unsigned int len,
-			 u8 *data, bool write)
+static noinline bool access_ports(struct lv_irqchip *chip, u16 port,
+				  unsigned int len, u8 *data, bool write)
 {
 	unsigned int i;
 
@@ -371,8 +413,8 @@ static bool access_ports(struct lv_irqchip *chip, u16 port, unsigned int len,
  * APIC registers are 32 bits wide, 16 bytes apart. Reads may take a part of
  * one; a write that is not the whole register is dropped.
  */
-static bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
-			u8 *data, bool write)
+static noinline bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
+				 u8 *data, bool write)
 {
 	bool whole = !(gpa & 0xf) && len >= sizeof(u32);
 	unsigned int byte = gpa & 3;
@@ -394,7 +436,7 @@ static bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
 
 /** lv_irqchip_access - access by the guest; false: there is nothing */
 bool lv_irqchip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		       unsigned int len, u8 *data, bool write)
+		       unsigned int len, void *data, bool write)
 {
 	if (!v->vm->irqchip)
 		return false;
@@ -444,8 +486,6 @@ int lv_vcpu_apic_create(struct lv_vcpu *v)
 
 	if (!chip)
 		return 0;
-	if (v->id >= LV_MAX_APICS)
-		return -EINVAL;
 	a = kzalloc(sizeof(*a), GFP_KERNEL_ACCOUNT);
 	if (!a)
 		return -ENOMEM;

@@ -59,8 +59,6 @@ int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
 int lv_irqchip_drive(struct lv_irqchip *chip, const struct lv_route *route,
 		     enum lv_line_source source, bool level);
 bool lv_route_ended(const struct lv_route *route, const struct lv_ended *ended);
-bool lv_irqchip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		       unsigned int len, u8 *data, bool write);
 
 /* eventfd.c */
 void lv_irqfd_init(struct lv_irqchip *chip);

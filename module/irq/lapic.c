@@ -24,20 +24,17 @@
 #define LVT_TIMER_MODE GENMASK(18, 17)
 #define LVT_TSC_DEADLINE BIT(18)
 
-enum timer_mode {
-	TIMER_ONE_SHOT,
-	TIMER_PERIODIC,
-	TIMER_TSC_DEADLINE
-};
+/* Timer modes besides one-shot. */
+#define TIMER_PERIODIC 1
+#define TIMER_TSC_DEADLINE 2
 
 /* The least period that a guest can make the host's timer interrupt with. */
 #define TIMER_MIN_PERIOD_NS 200000
 
-enum esr_bit {
-	ESR_SEND_ILLEGAL_VECTOR = 5,
-	ESR_RECEIVED_ILLEGAL_VECTOR = 6,
-	ESR_ILLEGAL_REGISTER = 7,
-};
+/* Bits of the ESR. */
+#define ESR_SEND_ILLEGAL_VECTOR 5
+#define ESR_RECEIVED_ILLEGAL_VECTOR 6
+#define ESR_ILLEGAL_REGISTER 7
 
 #define FIRST_LEGAL_VECTOR 16
 
@@ -200,7 +197,7 @@ u8 lv_lapic_tpr_threshold(const struct lv_lapic *apic)
 /* Raise a local vector table entry: timer or error. */
 static void raise_lvt(struct lv_lapic *apic, enum lv_lapic_reg reg);
 
-static void report_error(struct lv_lapic *apic, enum esr_bit bit)
+static void report_error(struct lv_lapic *apic, unsigned int bit)
 {
 	if (!test_and_set_bit(bit, &apic->errors))
 		raise_lvt(apic, LAPIC_LVT_ERROR);
@@ -287,7 +284,7 @@ bool lv_lapic_accepts_pic(const struct lv_lapic *apic)
 
 /* ---- timer: the bus clock is 1 GHz, so a tick is a nanosecond ---- */
 
-static enum timer_mode timer_mode(const struct lv_lapic *apic)
+static unsigned int timer_mode(const struct lv_lapic *apic)
 {
 	return READ_ONCE(apic->regs[LAPIC_LVT_TIMER]) >> 17 & 3;
 }

@@ -265,18 +265,10 @@ static void write_count(struct lv_pit *pit, unsigned int index, u8 val)
  */
 static u8 next_byte(u16 count, u8 *state, u8 done)
 {
-	switch (*state) {
-	case ACCESS_WORD:
-		*state = ACCESS_WORD_HIGH;
-		return count;
-	case ACCESS_HIGH:
-	case ACCESS_WORD_HIGH:
-		*state = done;
-		return count >> 8;
-	default:
-		*state = done;
-		return count;
-	}
+	bool high = *state == ACCESS_HIGH || *state == ACCESS_WORD_HIGH;
+
+	*state = *state == ACCESS_WORD ? ACCESS_WORD_HIGH : done;
+	return high ? count >> 8 : count;
 }
 
 static u8 read_count(struct kvm_pit_channel_state *ch)

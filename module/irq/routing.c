@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * GSI routing: global system interrupt to chip pins or to an MSI message.
- */
+/* GSI routing: global system interrupt to chip pins or to an MSI message. */
 #include "irq.h"
 
 #define PIC_CHIP_LINES 8

@@ -75,8 +75,8 @@ LV_IOCTL(get_dirty_log)
 	return ret;
 }
 
-static int clear_pages(struct lv_vm *vm, const struct lv_slot *slot,
-		       const struct kvm_clear_dirty_log *log)
+static int clear_logged(struct lv_vm *vm, const struct lv_slot *slot,
+			const struct kvm_clear_dirty_log *log)
 {
 	const unsigned long __user *from = log->dirty_bitmap;
 	unsigned long bits[CHUNK_LONGS];
@@ -108,5 +108,5 @@ LV_IOCTL(clear_dirty_log)
 	if (log->first_page > slot->npages || log->num_pages > left ||
 	    (log->num_pages < left && log->num_pages % BITS_PER_LONG))
 		return -EINVAL;
-	return clear_pages(vm, slot, log);
+	return clear_logged(vm, slot, log);
 }

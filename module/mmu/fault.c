@@ -11,6 +11,7 @@
 #include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 
+#include "../compat.h"
 #include "../labvisor.h"
 
 #define fmt (&lv_backend->tdp)
@@ -163,6 +164,8 @@ static int fault_in(const struct fault *f)
 		return ret;
 	/* With @unlocked it may drop the lock to wait, and is killable. */
 	ret = fixup_user_fault(mm, f->hva, flags, &unlocked);
+	if (!ret && f->write && lv_shadow_stack(mm, f->hva))
+		ret = -EFAULT;
 	mmap_read_unlock(mm);
 	return ret;
 }
@@ -197,10 +200,8 @@ static int resolve(struct lv_vcpu *v, const struct fault *f, int error)
 
 int lv_mmu_fault(struct lv_vcpu *v, gpa_t gpa, u32 access)
 {
-	struct fault f = {
-		.gfn = gpa >> PAGE_SHIFT,
-		.write = access & LV_ACCESS_WRITE,
-	};
+	struct fault f = { .gfn = gpa >> PAGE_SHIFT,
+			   .write = access & LV_ACCESS_WRITE };
 	int ret;
 
 	f.slot = lv_slot_find(lv_slots(v->vm), f.gfn);

@@ -8,6 +8,7 @@
  */
 #include <linux/sched/mm.h>
 
+#include "../compat.h"
 #include "../labvisor.h"
 
 static struct lv_vm *notifier_vm(struct mmu_notifier *notifier)
@@ -96,8 +97,9 @@ static bool young_hva(struct lv_vm *vm, enum lv_tdp_op op, hva_t start,
 	return young;
 }
 
-static int clear_young(struct mmu_notifier *notifier, struct mm_struct *mm,
-		       unsigned long start, unsigned long end)
+static lv_young_t clear_young(struct mmu_notifier *notifier,
+			      struct mm_struct *mm, unsigned long start,
+			      unsigned long end)
 {
 	struct lv_vm *vm = notifier_vm(notifier);
 	bool young;
@@ -111,8 +113,8 @@ static int clear_young(struct mmu_notifier *notifier, struct mm_struct *mm,
 	return young;
 }
 
-static int test_young(struct mmu_notifier *notifier, struct mm_struct *mm,
-		      unsigned long address)
+static lv_young_t test_young(struct mmu_notifier *notifier,
+			     struct mm_struct *mm, unsigned long address)
 {
 	return young_hva(notifier_vm(notifier), LV_TDP_TEST_YOUNG, address,
 			 address + PAGE_SIZE);

@@ -9,6 +9,7 @@
 #include <asm/msr.h>
 #include <asm/svm.h>
 
+#include "../compat.h"
 #include "svm.h"
 
 #define SVM_MSRPM_ORDER 1 /* 8 KiB */
@@ -100,7 +101,7 @@ static int svm_check_cpu(void)
 		return -EOPNOTSUPP;
 	}
 	rdmsrl(MSR_VM_CR, vm_cr);
-	if (vm_cr & BIT(SVM_VM_CR_SVM_DISABLE)) {
+	if (vm_cr & SVM_VM_CR_SVM_DIS_MASK) {
 		pr_err("SVM is switched off by the firmware; enable it in the setup menu\n");
 		return -EACCES;
 	}
@@ -151,6 +152,7 @@ static int svm_cpu_enable(void)
 		return -EBUSY;
 	wrmsrl(MSR_EFER, efer | EFER_SVME);
 	wrmsrl(MSR_VM_HSAVE_PA, page_to_phys(cpu->hsave));
+	lv_reduce_speculation(true);
 	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		rdmsrl(MSR_TSC_AUX, cpu->tsc_aux);
 	/* A guest that ran here before must not meet its old ASID. */
@@ -163,6 +165,7 @@ static void svm_cpu_disable(void)
 {
 	u64 efer;
 
+	lv_reduce_speculation(false);
 	wrmsrl(MSR_VM_HSAVE_PA, 0);
 	rdmsrl(MSR_EFER, efer);
 	/* An NMI with GIF clear would be lost: STGI first costs nothing. */

@@ -17,8 +17,15 @@
 #include <asm/asm.h>
 #include <asm/cpufeatures.h>
 #include <asm/nospec-branch.h>
+#include <asm/segment.h>
+
+#include "../compat.h"
 
 #define REG(n) (8 * (n))
+
+	.section .rodata
+.Lselector:				/* VERW wants a valid one in memory */
+	.word	__KERNEL_DS
 
 	.text
 
@@ -60,7 +67,7 @@ SYM_FUNC_START(svm_enter)
 #ifdef X86_FEATURE_CLEAR_CPU_BUF_VM
 	/* TSA: the CPU's buffers must not carry host data into the guest. */
 	ALTERNATIVE "jmp .Lbuffers_clear", "", X86_FEATURE_CLEAR_CPU_BUF_VM
-	verw	x86_verw_sel(%rip)
+	verw	.Lselector(%rip)
 .Lbuffers_clear:
 #endif
 	cmpb	$0, 16(%rsp)
@@ -93,7 +100,7 @@ SYM_FUNC_START(svm_enter)
 
 	/* No return may be predicted from what the guest put in the RSB. */
 	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT
-	UNTRAIN_RET
+	LV_UNTRAIN_RET_VM
 
 	/* Guest values must not steer host speculation. */
 	xor	%ecx, %ecx

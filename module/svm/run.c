@@ -4,6 +4,7 @@
  */
 #include <asm/irq_vectors.h>
 
+#include "../compat.h"
 #include "svm.h"
 
 /* AMD APM vol. 2, Nested Paging: page fault code in EXITINFO1. */
@@ -212,7 +213,8 @@ static __always_inline void svm_swap_spec_ctrl(struct lv_vcpu *v, bool enter)
 		return;
 	host = this_cpu_read(x86_spec_ctrl_current);
 	if (host != v->spec_ctrl)
-		native_wrmsrl(MSR_IA32_SPEC_CTRL, enter ? v->spec_ctrl : host);
+		lv_native_wrmsr(MSR_IA32_SPEC_CTRL,
+				enter ? v->spec_ctrl : host);
 }
 
 void svm_run(struct lv_vcpu *v, struct lv_exit *exit)

@@ -154,5 +154,6 @@ struct lv_backend vmx_backend = {
 	.set_shadow = vmx_set_shadow,
 	.set_tpr = vmx_set_tpr,
 	.flush_tlb = vmx_flush_tlb,
+	.set_timer = vmx_set_timer,
 	.dump = vmx_dump,
 };

@@ -5,20 +5,12 @@
  */
 #define pr_fmt(fmt) "labvisor: " fmt
 
-#include <linux/module.h>
 #include <asm/msr.h>
 #include <asm/processor.h>
-#include <asm/tsc.h>
 
 #include "vmx.h"
 
 struct vmx_caps vmx_caps;
-
-static unsigned int max_stay_us;
-module_param(max_stay_us, uint, 0444);
-MODULE_PARM_DESC(
-	max_stay_us,
-	"leave the guest after this many microseconds at the latest (0: only for a reason); for emulators that lose interrupts");
 
 #define VMX_HAS_TRUE_CONTROLS BIT_ULL(55) /* of IA32_VMX_BASIC */
 
@@ -173,19 +165,6 @@ static void vmx_probe_vpid(void)
 		vmx_caps.cpu2 &= ~SECONDARY_EXEC_ENABLE_VPID;
 }
 
-/* The preemption timer starts anew from its VMCS field at each entry. */
-static void vmx_limit_stay(void)
-{
-	u64 ticks = (u64)max_stay_us * tsc_khz / 1000 >>
-		    vmx_misc_preemption_timer_rate(vmx_msr(MSR_IA32_VMX_MISC));
-
-	if (!(vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER))
-		return;
-	if (!max_stay_us)
-		vmx_caps.pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
-	vmx_caps.max_stay = min_t(u64, ticks, U32_MAX);
-}
-
 /**
  * vmx_probe_caps - read the capability MSRs and choose the controls
  *
@@ -206,7 +185,10 @@ int vmx_probe_caps(void)
 	if (err)
 		return err;
 	vmx_probe_vpid();
-	vmx_limit_stay();
+	vmx_caps.timer_shift =
+		vmx_misc_preemption_timer_rate(vmx_msr(MSR_IA32_VMX_MISC));
+	if (!(vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER))
+		vmx_backend.set_timer = NULL;
 	vmx_caps.cpu &= ~VMX_CPU_DYNAMIC;
 	vmx_caps.cpu2_may &= vmx_caps.cpu2 | VMX_CPU2_DYNAMIC;
 	vmx_caps.tpr_shadow = vmx_caps.cpu & CPU_BASED_TPR_SHADOW;

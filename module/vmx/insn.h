@@ -12,7 +12,8 @@
 #include <linux/types.h>
 #include <asm/asm.h>
 
-/* clang-format off: it tears operands in macros apart */
+/* It would tear the operands in macros apart. */
+/* clang-format off */
 
 static __always_inline u64 vmcs_read(u32 field)
 {

@@ -28,10 +28,7 @@
 /* Mark exits that are instructions, whose length the CPU tells. */
 #define INSN(reason) ((reason) | 0x80)
 
-/*
- * Exits that carry nothing but their name, or nothing but a length. 0, which is
- * LV_EXIT_HOST, stands for the others.
- */
+/* Exits that carry nothing but their name, and their length. */
 static const u8 vmx_simple_exits[] = {
 	[EXIT_REASON_TRIPLE_FAULT] = LV_EXIT_SHUTDOWN,
 	[EXIT_REASON_INTERRUPT_WINDOW] = LV_EXIT_IRQ_WINDOW,
@@ -59,18 +56,29 @@ static const u8 vmx_simple_exits[] = {
 	[EXIT_REASON_INVEPT] = LV_EXIT_UNDEFINED,
 	[EXIT_REASON_RDTSCP] = INSN(LV_EXIT_RDTSCP),
 	[EXIT_REASON_INVVPID] = LV_EXIT_UNDEFINED,
+	[EXIT_REASON_PREEMPTION_TIMER] = LV_EXIT_TIMER,
 	[EXIT_REASON_WBINVD] = INSN(LV_EXIT_WBINVD),
 	[EXIT_REASON_XSETBV] = INSN(LV_EXIT_XSETBV),
 	[EXIT_REASON_VMFUNC] = LV_EXIT_UNDEFINED,
 	[EXIT_REASON_ENCLS] = LV_EXIT_UNDEFINED,
 };
 
+/* An instruction that exited is nearly always skipped: get what that takes. */
+static __always_inline void vmx_read_insn(struct lv_vcpu *v,
+					  struct lv_exit *exit)
+{
+	exit->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
+	v->rip = vmcs_read(GUEST_RIP);
+	v->rflags = vmcs_read(GUEST_RFLAGS);
+	v->reg_avail |= BIT(LV_R_RIP) | BIT(LV_R_RFLAGS);
+}
+
 static u64 vmx_qualification(struct lv_exit *exit)
 {
 	return exit->hw_info[0] = vmcs_read(EXIT_QUALIFICATION);
 }
 
-static void vmx_decode_io(struct lv_exit *exit)
+static void vmx_decode_io(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	u32 info = vmx_qualification(exit);
 
@@ -80,7 +88,7 @@ static void vmx_decode_io(struct lv_exit *exit)
 	exit->io.in = info & VMX_IO_IN;
 	exit->io.string = info & VMX_IO_STRING;
 	exit->io.rep = info & VMX_IO_REP;
-	exit->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
+	vmx_read_insn(v, exit);
 }
 
 static void vmx_decode_fault(struct lv_exit *exit)
@@ -106,7 +114,7 @@ static void vmx_decode_fault(struct lv_exit *exit)
 		vmx_change_blocking(0, GUEST_INTR_STATE_NMI);
 }
 
-static void vmx_decode_cr(struct lv_exit *exit)
+static void vmx_decode_cr(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	u32 info = vmx_qualification(exit);
 	u32 type = info & CONTROL_REG_ACCESS_TYPE;
@@ -116,10 +124,10 @@ static void vmx_decode_cr(struct lv_exit *exit)
 	exit->cr.gpr = (info >> 8) & 0xf;
 	exit->cr.write = type != VMX_CR_TYPE_FROM;
 	exit->cr.decoded = type < VMX_CR_TYPE_CLTS;
-	exit->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
+	vmx_read_insn(v, exit);
 }
 
-static void vmx_decode_dr(struct lv_exit *exit)
+static void vmx_decode_dr(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	u32 info = vmx_qualification(exit);
 
@@ -128,7 +136,7 @@ static void vmx_decode_dr(struct lv_exit *exit)
 	exit->cr.gpr = DEBUG_REG_ACCESS_REG(info);
 	exit->cr.write = !(info & TYPE_MOV_FROM_DR);
 	exit->cr.decoded = true;
-	exit->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
+	vmx_read_insn(v, exit);
 }
 
 /*
@@ -171,27 +179,31 @@ static void vmx_decode(struct lv_vcpu *v, struct lv_exit *exit, u32 code)
 	u8 simple = code < ARRAY_SIZE(vmx_simple_exits) ? vmx_simple_exits[code]
 							: 0;
 
-	if (code < 64 && BIT_ULL(code) & VMX_MAY_INTERRUPT_DELIVERY)
-		vmx_decode_interrupted(&exit->interrupted);
-	if (simple || code == EXIT_REASON_EXTERNAL_INTERRUPT ||
-	    code == EXIT_REASON_PREEMPTION_TIMER) {
-		exit->reason = simple & 0x7f;
-		if (simple & 0x80)
-			exit->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
+	if (likely(simple & INSN(0))) {
+		exit->reason = simple & ~INSN(0);
+		vmx_read_insn(v, exit);
 		return;
 	}
+	exit->reason = simple;
+	if (simple)
+		return;
+	if (code < 64 && BIT_ULL(code) & VMX_MAY_INTERRUPT_DELIVERY)
+		vmx_decode_interrupted(&exit->interrupted);
 	switch (code) {
+	case EXIT_REASON_EXTERNAL_INTERRUPT:
+		exit->reason = LV_EXIT_HOST;
+		break;
 	case EXIT_REASON_EPT_VIOLATION:
 		vmx_decode_fault(exit);
 		break;
 	case EXIT_REASON_IO_INSTRUCTION:
-		vmx_decode_io(exit);
+		vmx_decode_io(v, exit);
 		break;
 	case EXIT_REASON_CR_ACCESS:
-		vmx_decode_cr(exit);
+		vmx_decode_cr(v, exit);
 		break;
 	case EXIT_REASON_DR_ACCESS:
-		vmx_decode_dr(exit);
+		vmx_decode_dr(v, exit);
 		break;
 	case EXIT_REASON_EXCEPTION_NMI:
 		vmx_decode_exception(v, exit);
@@ -228,6 +240,27 @@ static void vmx_flush_now(struct vmx_vcpu *s)
 	invept(vmx_caps.invept, s->eptp);
 }
 
+/*
+ * The preemption timer is always on, because its value is cheaper to change
+ * than the control. From its largest value it takes minutes, and exits for
+ * nothing then.
+ */
+void vmx_set_timer(struct lv_vcpu *v, u64 host_tsc)
+{
+	to_vmx(v)->timer = host_tsc;
+	if (!host_tsc)
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, U32_MAX);
+}
+
+/* It starts from its value at each entry; round up, not to be early. */
+static void vmx_start_timer(struct vmx_vcpu *s)
+{
+	s64 left = s->timer - rdtsc();
+	u64 value = left > 0 ? ((u64)left >> vmx_caps.timer_shift) + 1 : 0;
+
+	vmcs_write(VMX_PREEMPTION_TIMER_VALUE, min_t(u64, value, U32_MAX));
+}
+
 /* The instruction failed, and there was no exit. */
 static void vmx_entry_failed(struct lv_exit *exit)
 {
@@ -249,7 +282,7 @@ static __always_inline bool vmx_swap_spec_ctrl(struct lv_vcpu *v, u64 *host)
 	*host = this_cpu_read(x86_spec_ctrl_current);
 	if (!v->spec_ctrl || v->spec_ctrl == *host)
 		return ibrs;
-	native_wrmsrl(MSR_IA32_SPEC_CTRL, v->spec_ctrl);
+	lv_native_wrmsr(MSR_IA32_SPEC_CTRL, v->spec_ctrl);
 	return true;
 }
 
@@ -262,10 +295,16 @@ void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 
 	if (unlikely(v->new_stay))
 		vmx_begin_stay(s);
-	if (v->reg_dirty)
+	if (v->reg_dirty == BIT(LV_R_RIP)) {
+		vmcs_write(GUEST_RIP, v->rip);
+		v->reg_dirty = 0;
+	} else if (unlikely(v->reg_dirty)) {
 		vmx_write_regs(v);
+	}
 	if (unlikely(s->flush))
 		vmx_flush_now(s);
+	if (s->timer)
+		vmx_start_timer(s);
 	if (unlikely(v->cr2 != native_read_cr2()))
 		native_write_cr2(v->cr2);
 	if (s->launched)

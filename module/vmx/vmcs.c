@@ -84,7 +84,7 @@ static void vmx_reset_controls(struct vmx_vcpu *s)
 	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
 	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 	if (vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER)
-		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, vmx_caps.max_stay);
+		vmx_set_timer(&s->v, s->timer);
 	vmcs_write(MSR_BITMAP, vmx_msr_bitmap_pa);
 	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
 	if (s->cpu2_ctl & SECONDARY_EXEC_ENABLE_VPID)

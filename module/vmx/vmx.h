@@ -52,6 +52,7 @@ struct vmx_host {
  * @launched: VMLAUNCH succeeded since VMCLEAR
  * @flush: cached translations have to go before the next entry
  * @guest_loaded: the MSRs in the CPU are the guest's; see vmx_host
+ * @timer: host TSC at which the guest has to exit, 0: never
  * @vpid: tag of the guest's translations in the TLB; 0 without VPIDs
  * @eptp: EPT pointer
  * @cpu_ctl: primary processor-based controls, as written
@@ -75,6 +76,7 @@ struct vmx_vcpu {
 	bool guest_loaded;
 	u16 vpid;
 	u64 eptp;
+	u64 timer;
 	u32 cpu_ctl, cpu2_ctl, entry_ctl;
 	u64 host_cr3, host_cr4, host_rsp;
 	u8 tpr_threshold;
@@ -110,7 +112,7 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @ept_flags: memory type, walk length and A/D enable of an EPT pointer
  * @invept: INVEPT type to use
  * @invvpid: INVVPID type to use, 0 without VPIDs
- * @max_stay: preemption timer ticks until a guest has to leave
+ * @timer_shift: the preemption timer counts down once in 2^this TSC ticks
  * @tpr_shadow: CR8 is virtualised
  */
 struct vmx_caps {
@@ -122,7 +124,7 @@ struct vmx_caps {
 	u32 exit;
 	u32 entry;
 	u32 ept_flags;
-	u32 max_stay;
+	u8 timer_shift;
 	u8 invept;
 	u8 invvpid;
 	bool tpr_shadow;
@@ -232,6 +234,7 @@ void vmx_decode_interrupted(struct lv_event *event);
 /* run.c */
 void vmx_run(struct lv_vcpu *v, struct lv_exit *exit);
 void vmx_flush_tlb(struct lv_vcpu *v);
+void vmx_set_timer(struct lv_vcpu *v, u64 host_tsc);
 
 /* check.c */
 void vmx_dump(struct lv_vcpu *v);

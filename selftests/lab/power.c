@@ -283,6 +283,50 @@ TEST(suspend_up_to_core)
 	pretend_to_suspend(_metadata, "core");
 }
 
+/* Whether SVM is on on CPU 0, or -errno: VMX does not show in an MSR. */
+static int svm_is_on(void)
+{
+	int fd = open("/dev/cpu/0/msr", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+	u64 efer;
+
+	if (fd < 0)
+		return -errno;
+	n = pread(fd, &efer, sizeof(efer), MSR_EFER);
+	close(fd);
+	return n == sizeof(efer) ? !!(efer & EFER_SVME) : -EIO;
+}
+
+/* As the firmware sees it: nobody turns it on again before a guest runs. */
+TEST(suspend_finds_virtualization_off)
+{
+	struct guest guest;
+	struct vm *vm;
+
+	if (!lab_is_labvisor())
+		SKIP(return, "KVM may have virtualization on all the time");
+	if (system("modprobe -q msr") || svm_is_on() < 0)
+		SKIP(return, "the CPU's registers cannot be read");
+	vm = vm_new();
+	if (!svm_is_on())
+		SKIP(return, "no SVM here, and VMX does not show in an MSR");
+	/* Not as far as to wait for an event that wakes the CPU up. */
+	write_text(PM_TEST_DELAY, "1");
+	ASSERT_EQ(0,
+		  write_text(PM_TEST, has_word("/sys/power/mem_sleep", "[deep]")
+					      ? "core"
+					      : "platform"));
+	EXPECT_EQ(0, write_text(PM_STATE, "mem"));
+	write_text(PM_TEST, "none");
+	EXPECT_EQ(0, svm_is_on());
+	guest_start(&guest, count_guest);
+	ASSERT_EQ(0, guest_pin(&guest, 0));
+	guest_moves(&guest);
+	EXPECT_EQ(1, svm_is_on());
+	EXPECT_EQ(GUEST_DONE, guest_stop(&guest));
+	vm_free(vm);
+}
+
 /* The real thing: all CPUs but one are reset, and that one's state is lost. */
 TEST(suspend_to_memory)
 {

@@ -30,8 +30,9 @@ test:			## all tests, or T="program program.case"; LABS=, KERNELS=, CPUS=
 		$(addprefix --kernel ,$(KERNELS)) \
 		$(addprefix --smp ,$(CPUS)) -- $(T)
 
-bench:			## cost of exits and calls, KVM and Labvisor; LAB=svm
-	@lab/bench $(addprefix --lab ,$(LAB)) --doc docs/performance.md
+bench:			## cost of exits and calls, KVM and Labvisor; LAB=svm|vmx
+	@set -e; for lab in $(or $(LAB),svm vmx); do \
+		lab/bench --lab $$lab --doc docs/performance.md; done
 
 lint:			## clang-format, sparse, warnings, kernel-doc, shellcheck
 	@lab/setup test

@@ -185,6 +185,7 @@ void vmx_load(struct lv_vcpu *v, int cpu)
 	struct vmx_vcpu *s = to_vmx(v);
 	bool moved = s->cpu != cpu;
 
+	s->reloaded = true;
 	if (moved)
 		vmx_move_here(s, c, cpu);
 	if (c->current_vcpu != s) {

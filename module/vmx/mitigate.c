@@ -26,7 +26,7 @@
 
 enum {
 	L1D_NEVER,
-	L1D_COND, /* if other code than the innermost loop ran */
+	L1D_COND, /* if code that has nothing to do with the guest ran */
 	L1D_ALWAYS
 };
 
@@ -140,12 +140,13 @@ static void l1d_displace(void)
 }
 
 /** vmx_flush_l1d - L1TF: clear the L1 data cache if it may hold secrets */
-void vmx_flush_l1d(struct lv_vcpu *v)
+void vmx_flush_l1d(struct vmx_vcpu *s)
 {
 	bool interrupted = lv_l1d_tainted_by_interrupt();
 
-	if (l1d_mode == L1D_COND && !v->new_stay && !interrupted)
+	if (l1d_mode == L1D_COND && !s->reloaded && !interrupted)
 		return;
+	s->reloaded = false;
 	if (l1d_pages)
 		l1d_displace();
 	else

@@ -312,7 +312,7 @@ void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 	if (unlikely(vmx_swap_spec_ctrl(v, &spec_ctrl)))
 		flags |= BIT(VMX_ENTER_SPEC_CTRL);
 	if (static_branch_unlikely(&vmx_flushes_l1d))
-		vmx_flush_l1d(v);
+		vmx_flush_l1d(s);
 	v->new_stay = false;
 
 	failed = vmx_enter(v, flags, &s->host_rsp, spec_ctrl);

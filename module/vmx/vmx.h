@@ -51,6 +51,7 @@ struct vmx_host {
  * @cpu: CPU that may hold the VMCS in its caches; -1 after VMCLEAR
  * @launched: VMLAUNCH succeeded since VMCLEAR
  * @flush: cached translations have to go before the next entry
+ * @reloaded: other threads, or user space, ran on this CPU since the last entry
  * @guest_loaded: the MSRs in the CPU are the guest's; see vmx_host
  * @timer: host TSC at which the guest has to exit, 0: never
  * @vpid: tag of the guest's translations in the TLB; 0 without VPIDs
@@ -73,6 +74,7 @@ struct vmx_vcpu {
 	int cpu;
 	bool launched;
 	bool flush;
+	bool reloaded;
 	bool guest_loaded;
 	u16 vpid;
 	u64 eptp;
@@ -183,7 +185,7 @@ DECLARE_STATIC_KEY_FALSE(vmx_flushes_l1d);
 extern u64 vmx_enter_flags;
 int vmx_mitigations_init(void);
 void vmx_mitigations_exit(void);
-void vmx_flush_l1d(struct lv_vcpu *v);
+void vmx_flush_l1d(struct vmx_vcpu *s);
 void vmx_predictor_barrier(void);
 
 /* host.c */

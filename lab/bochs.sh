@@ -112,7 +112,7 @@ configuration()
 }
 
 # An ELF kernel is started by a small bzImage, whose lab host's command is to
-# load it: unpacking a kernel as big as Debian's would take two minutes.
+# load it: unpacking a kernel as big as Debian's would take a minute.
 start_by_kexec()
 {
 	local payload=$run/stage line

@@ -10,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
 # The lab hosts that all programs run in, as LAB/KERNEL/CPUS; with /short, those
 # that meet what kernels do differently: memory, threads, files and power.
 defaults=(svm/stock/1 svm/stock/2 svm/debug/1 svm/debug/2 svm/6.12/2/short
-	vmx/fast/1 vmx/fast/2 vmx/debug/1)
+	vmx/fast/1 vmx/fast/2 vmx/debug/1 vmx/stock/1/short)
 short=(beside_kvm debug dirty_log eventfd fpu irqfd lapic_timer launcher
 	lifetimes memory memslots power pv smp unload)
 

@@ -527,8 +527,10 @@ enum lv_space {
 };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
-bool lv_irqchip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		       unsigned int len, void *data, bool write);
+bool lv_irqchip_ports(struct lv_vcpu *v, u16 port, unsigned int len, u8 *data,
+		      bool write);
+bool lv_irqchip_mmio(struct lv_vcpu *v, gpa_t gpa, unsigned int len, u8 *data,
+		     bool write);
 bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 		    unsigned int len, void *data);
 
@@ -536,7 +538,9 @@ bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 static inline bool lv_iobus_read(struct lv_vcpu *v, enum lv_space space,
 				 gpa_t addr, unsigned int len, void *data)
 {
-	return lv_irqchip_access(v, space, addr, len, data, false);
+	return space == LV_SPACE_PIO
+		       ? lv_irqchip_ports(v, addr, len, data, false)
+		       : lv_irqchip_mmio(v, addr, len, data, false);
 }
 
 /* ---- ioctl handlers ---- */

@@ -505,7 +505,7 @@ static bool lv_msr_on_host(const struct lv_msr *m)
 	return !(m->flags & (lv_host_is_amd() ? LV_MSR_INTEL : LV_MSR_AMD));
 }
 
-static const struct lv_msr *lv_msr_find(u32 msr)
+static __always_inline const struct lv_msr *lv_msr_find(u32 msr)
 {
 	unsigned int low = 0, high = ARRAY_SIZE(lv_msr_table), mid;
 	const struct lv_msr *m;

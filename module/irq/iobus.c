@@ -308,7 +308,9 @@ bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 {
 	struct lv_iobus *bus = v->vm->iobus;
 
-	return lv_irqchip_access(v, space, addr, len, data, true) ||
+	return (space == LV_SPACE_PIO
+			? lv_irqchip_ports(v, addr, len, data, true)
+			: lv_irqchip_mmio(v, addr, len, data, true)) ||
 	       signal_eventfd(bus, space, addr, len, data) ||
 	       coalesce(bus, space, addr, len, data);
 }

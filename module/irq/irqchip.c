@@ -395,13 +395,14 @@ static bool access_lapic(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
 	return true;
 }
 
-/* Ports are bytes: a wider access is one of each byte's port. */
-static noinline bool access_ports(struct lv_irqchip *chip, u16 port,
-				  unsigned int len, u8 *data, bool write)
+/** lv_irqchip_ports - ports are bytes: a wider access is one of each byte's */
+bool lv_irqchip_ports(struct lv_vcpu *v, u16 port, unsigned int len, u8 *data,
+		      bool write)
 {
+	struct lv_irqchip *chip = v->vm->irqchip;
 	unsigned int i;
 
-	if (!access_port(chip, port, data, write))
+	if (!chip || !access_port(chip, port, data, write))
 		return false;
 	for (i = 1; i < len; i++)
 		if (!access_port(chip, port + i, &data[i], write) && !write)
@@ -410,16 +411,18 @@ static noinline bool access_ports(struct lv_irqchip *chip, u16 port,
 }
 
 /*
- * APIC registers are 32 bits wide, 16 bytes apart. Reads may take a part of
- * one; a write that is not the whole register is dropped.
+ * lv_irqchip_mmio - APIC registers are 32 bits wide, 16 bytes apart. Reads may
+ * take a part of one; a write that is not the whole register is dropped.
  */
-static noinline bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
-				 u8 *data, bool write)
+bool lv_irqchip_mmio(struct lv_vcpu *v, gpa_t gpa, unsigned int len, u8 *data,
+		     bool write)
 {
 	bool whole = !(gpa & 0xf) && len >= sizeof(u32);
 	unsigned int byte = gpa & 3;
 	u32 val = 0;
 
+	if (!v->vm->irqchip)
+		return false;
 	if (write && whole)
 		memcpy(&val, data, sizeof(val));
 	gpa -= byte;
@@ -432,17 +435,6 @@ static noinline bool access_apic(struct lv_vcpu *v, gpa_t gpa, unsigned int len,
 		       min_t(unsigned int, len, sizeof(val) - byte));
 	}
 	return true;
-}
-
-/** lv_irqchip_access - access by the guest; false: there is nothing */
-bool lv_irqchip_access(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
-		       unsigned int len, void *data, bool write)
-{
-	if (!v->vm->irqchip)
-		return false;
-	if (space == LV_SPACE_PIO)
-		return access_ports(v->vm->irqchip, addr, len, data, write);
-	return access_apic(v, addr, len, data, write);
 }
 
 /* ---- vCPUs ---- */

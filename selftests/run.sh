@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
 defaults=(svm/stock/1 svm/stock/2 svm/debug/1 svm/debug/2 svm/6.12/2/short
 	vmx/fast/1 vmx/fast/2 vmx/debug/1 vmx/stock/1/short)
 short=(beside_kvm debug dirty_log eventfd fpu irqfd lapic_timer launcher
-	lifetimes memory memslots power pv smp unload)
+	lifetimes memory memslots mitigations power pv smp unload)
 
 usage()
 {

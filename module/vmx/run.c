@@ -329,12 +329,13 @@ void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 		vmx_entry_failed(exit);
 		return;
 	}
-	s->launched = true;
 	code = vmcs_read(VM_EXIT_REASON);
 	exit->hw_code = code;
 	if (unlikely(code & VMX_EXIT_REASONS_FAILED_VMENTRY) &&
-	    (u16)code != EXIT_REASON_MCE_DURING_VMENTRY)
+	    (u16)code != EXIT_REASON_MCE_DURING_VMENTRY) {
 		exit->reason = LV_EXIT_ENTRY_FAILED;
-	else
-		vmx_decode(v, exit, (u16)code);
+		return;
+	}
+	s->launched = true;
+	vmx_decode(v, exit, (u16)code);
 }

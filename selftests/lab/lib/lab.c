@@ -69,6 +69,12 @@ bool lab_is_tcg(void)
 	return cpuid(0x40000000, 0).ebx == 0x54474354;
 }
 
+/* Whether the lab host's processor has VMX; otherwise it has SVM. */
+bool lab_is_vmx(void)
+{
+	return cpuid(1, 0).ecx & 1 << 5;
+}
+
 /* A number from the environment, for the tests that take one. */
 long lab_param(const char *name, long fallback)
 {

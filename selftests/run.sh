@@ -9,8 +9,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
 
 # The lab hosts that all programs run in, as LAB/KERNEL/CPUS; with /short, those
 # that meet what kernels do differently: memory, threads, files and power.
-defaults=(svm/stock/1 svm/stock/2 svm/debug/1 svm/debug/2 svm/6.12/2/short
-	vmx/fast/1 vmx/fast/2 vmx/debug/1 vmx/stock/1/short)
+defaults=(vmx/debug/1 svm/debug/2 svm/debug/1 vmx/fast/2 vmx/fast/1 svm/stock/2
+	svm/stock/1 svm/6.12/2/short vmx/6.12/1/short vmx/stock/1/short)
 short=(beside_kvm debug dirty_log eventfd fpu irqfd lapic_timer launcher
 	lifetimes memory memslots mitigations power pv smp unload)
 
@@ -89,7 +89,6 @@ done
 mapfile -t wanted < <(configurations)
 
 started=$SECONDS
-steps=$((3 + ${#wanted[@]}))
 n=0
 results=$(mktemp -d)
 jobs=()
@@ -157,18 +156,19 @@ parse()
 		-v tally="$results/$2.tally" -v done="$results/$2.done"
 }
 
-# run_here WHERE PROGRAM...: run programs on this machine.
+# run_here WHERE NAME PROGRAM...: run programs on this machine, tallied under
+# NAME.
 run_here()
 {
-	local where=$1 program status
-	shift
+	local where=$1 name=$2 program status
+	shift 2
 
 	for program; do
 		status=0
 		echo "@begin ${program##*/}"
 		"$program" 2>&1 </dev/null || status=$?
 		echo "@end ${program##*/} $status"
-	done | parse "$where" "$where"
+	done | parse "$where" "$name"
 }
 
 # Everything that a program in a lab host may want to use.
@@ -247,14 +247,18 @@ run_configuration()
 	done
 }
 
-# As many lab hosts at a time as there are CPUs: each keeps one busy.
-start_configuration()
+# start TITLE COMMAND...: in the background. As many at a time as there are CPUs:
+# each has one lab host, which keeps one busy.
+start()
 {
+	local title=$1
+	shift
+
 	while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do
 		wait -n || true
 	done
-	announce "lab host $1: $(programs_in "$1" | wc -l) programs"
-	run_configuration "$@" &
+	announce "$title"
+	"$@" &
 	jobs+=($!)
 }
 
@@ -263,6 +267,7 @@ mapfile -t lab_programs < <(programs "$tests/lab" '*.c')
 mapfile -t lab_scripts < <(programs "$tests/lab" '*.sh')
 mapfile -t lab_tests < <(programs "$tests" 'test_*.sh')
 [ "$driver" = labvisor ] || unit_programs=() lab_tests=()
+steps=$((2 + ${#lab_tests[@]} + ${#wanted[@]}))
 
 announce "building"
 "$LAB_DIR/kselftest" >/dev/null
@@ -270,17 +275,19 @@ step "$LAB_BUILD/logs/tests.log" "test programs and launcher" build
 lab_programs+=("${lab_scripts[@]}")
 
 announce "unit tests: ${#unit_programs[@]} programs"
-run_here unit "${unit_programs[@]/#/$unit/}"
+run_here unit unit "${unit_programs[@]/#/$unit/}"
 
-announce "the lab: ${#lab_tests[@]} programs"
-run_here lab "${lab_tests[@]/#/$tests/}"
+for test in "${lab_tests[@]}"; do
+	start "the lab: $test" run_here lab "lab-$test" "$tests/$test"
+done
 
 module=none
 for where in "${wanted[@]}"; do
 	[ -n "$(programs_in "$where" || true)" ] || continue
 	IFS=/ read -r _ kernel _ <<<"$where"
 	[ "$driver" = kvm ] || module=$("$LAB_DIR/module" "$kernel")
-	start_configuration "$where" "$module"
+	start "lab host $where: $(programs_in "$where" | wc -l) programs" \
+		run_configuration "$where" "$module"
 done
 [ ${#jobs[@]} -eq 0 ] || wait "${jobs[@]}" || true
 jobs=()

@@ -452,10 +452,10 @@ int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 		return lv_handle_exception(v, exit);
 	case LV_EXIT_IRQ_WINDOW:
 		return lv_handle_irq_window(v);
-	case LV_EXIT_NMI_WINDOW:
 	case LV_EXIT_TIMER:
 		lv_vcpu_timer_expired(v);
 		return LV_RESUME;
+	case LV_EXIT_NMI_WINDOW:
 	case LV_EXIT_TPR:
 		lv_request(v, LV_REQ_EVENT);
 		return LV_RESUME;

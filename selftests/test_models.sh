@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Processors other than those that all tests run on: what they lack, and a
+# second opinion on SVM.
+set -uo pipefail
+# shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+module=$("$LAB_DIR/module" fast) || die "the module does not build"
+programs=$LAB_BUILD/selftests
+count=0
+
+# ok NAME CONDITION...
+ok()
+{
+	local name=$1
+	shift
+
+	count=$((count + 1))
+	if "$@"; then
+		echo "ok $count $name"
+	else
+		tail -n 20 "$scratch/out" "$scratch/err" | sed 's/^/# /'
+		echo "not ok $count $name"
+	fi
+}
+
+# on LAB CPU COMMAND: its output is in $scratch/out.
+on()
+{
+	"$LAB_DIR/host" --lab "$1" --cpu "$2" --kernel fast --timeout 100 --file "$module" \
+		--file "$programs/exits_io" --file "$programs/memslots" --log "$scratch/log" \
+		-- sh -c "$3" >"$scratch/out" 2>"$scratch/err"
+}
+
+# refuses LAB CPU WORDS: the module does not load, and the log says why.
+refuses()
+{
+	on "$1" "$2" '! insmod labvisor.ko' &&
+		grep -aq "labvisor: .*$3" "$scratch/log"
+}
+
+# runs LAB CPU BACKEND PROGRAM...: tests pass there.
+runs()
+{
+	on "$1" "$2" "insmod labvisor.ko && dmesg | grep '$3 backend' &&
+		export LABVISOR_DEV=/dev/labvisor &&
+		for program in ${*:4}; do \$program || exit; done"
+}
+
+echo "TAP version 13"
+ok no_svm_no_vmx refuses qemu EPYC,-svm 'neither SVM nor VMX'
+ok svm_without_npt refuses qemu EPYC,+svm,-npt 'no nested paging'
+ok vmx_without_ept refuses bochs core2_penryn_t9600 'no EPT'
+ok ept_without_accessed_bits runs bochs corei7_sandy_bridge_2600k vmx exits_io \
+	memslots
+# Bochs' SVM forgets host interrupts while the guest has them off: no guest
+# may spin there.
+ok svm_in_bochs runs bochs trinity_apu svm exits_io
+echo "1..$count"

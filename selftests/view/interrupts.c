@@ -21,9 +21,13 @@ static void nmi_host(struct vcpu *vcpu, u32 what)
 	}
 }
 
+/* clang-format off */
 SCRIPT(64, nmi_code,
-       HOST(1) "nop\nnop\n" STEP "mov %ss, %ecx\n" HOST(
-	       1) "mov %ecx, %ss\nnop\nnop\n" STEP HOST(1) TRY("ud2"));
+	HOST(1) "nop\nnop\n" STEP
+	"mov %ss, %ecx\n" HOST(1) "mov %ecx, %ss\nnop\nnop\n" STEP
+	HOST(1)
+	TRY("ud2"));
+/* clang-format on */
 
 static void irq_host(struct vcpu *vcpu, u32 what)
 {
@@ -45,27 +49,32 @@ static void irq_host(struct vcpu *vcpu, u32 what)
 	}
 }
 
+/* clang-format off */
 SCRIPT(64, window_code,
-       "mov %ss, %ecx\n" HOST(1) "sti\nnop\nnop\nnop\ncli\n" STEP HOST(
-	       1) "sti\ncli\nnop\nnop\nsti\nnop\nnop\ncli\n" STEP HOST(1) "sti\nsti\nsti\nnop\ncli\n" STEP
-	       HOST(1) "pushq $0x202\npopfq\nnop\nnop\ncli\n" STEP HOST(
-		       1) "mov %rsp, %rdx\npushq $0x10\npush %rdx\npushq $0x202\n"
-			  "pushq $0x18\npushq $(1f - 0b + 0x8000)\niretq\n"
-			  "1: nop\nnop\ncli\n" STEP HOST(
-				  1) "sti\nint $0x80\nnop\ncli\n" STEP HOST(1) "sti\nhlt\nnop\ncli\n" STEP
-				  HOST(1) "sti\ncpuid\nnop\ncli\n" STEP HOST(
-					  1) "mov $0xd0000000, %esi\nsti\nmov (%rsi), %eax\nnop\ncli\n" STEP
-					     "sti\nnop\n" HOST(2) "nop\nnop\n" STEP HOST(
-						     1) "nop\nnop\n" STEP
-							"cli\nmov $5, %eax\nmov %rax, %cr8\n" STEP
-							"xor %eax, %eax\nmov %rax, %cr8\nmov %cr8, %rbx\n" STEP
-								TRY("mov $16, %eax\nmov %rax, %cr8"));
+	"mov %ss, %ecx\n" HOST(1) "sti\nnop\nnop\nnop\ncli\n" STEP
+	HOST(1) "sti\ncli\nnop\nnop\nsti\nnop\nnop\ncli\n" STEP
+	HOST(1) "sti\nsti\nsti\nnop\ncli\n" STEP
+	HOST(1) "pushq $0x202\npopfq\nnop\nnop\ncli\n" STEP
+	HOST(1) "mov %rsp, %rdx\npushq $0x10\npush %rdx\npushq $0x202\n"
+	"pushq $0x18\npushq $(1f - 0b + 0x8000)\niretq\n" "1: nop\nnop\ncli\n"
+	STEP
+	HOST(1) "sti\nint $0x80\nnop\ncli\n" STEP
+	HOST(1) "sti\nhlt\nnop\ncli\n" STEP
+	HOST(1) "sti\ncpuid\nnop\ncli\n" STEP
+	HOST(1) "mov $0xd0000000, %esi\nsti\nmov (%rsi), %eax\nnop\ncli\n"
+	STEP
+	"sti\nnop\n" HOST(2) "nop\nnop\n" STEP
+	HOST(1) "nop\nnop\n" STEP
+	"cli\nmov $5, %eax\nmov %rax, %cr8\n" STEP
+	"xor %eax, %eax\nmov %rax, %cr8\nmov %cr8, %rbx\n" STEP
+	TRY("mov $16, %eax\nmov %rax, %cr8"));
 
 SCRIPT(16, window16_code,
-       "mov %ss, %cx\n" HOST(1) "sti\nnop\nnop\ncli\n" STEP HOST(
-	       1) "pushf\npop %ax\nor $0x200, %ax\npush %ax\npush $0\n"
-		  "popf\npop %ss\nnop\nnop\ncli\n" STEP HOST(
-			  1) "sti\nhlt\nnop\ncli\n" STEP);
+	"mov %ss, %cx\n" HOST(1) "sti\nnop\nnop\ncli\n" STEP
+	HOST(1) "pushf\npop %ax\nor $0x200, %ax\npush %ax\npush $0\n"
+	"popf\npop %ss\nnop\nnop\ncli\n" STEP
+	HOST(1) "sti\nhlt\nnop\ncli\n" STEP);
+/* clang-format on */
 
 static void stack_with_zeros(struct vcpu *vcpu)
 {
@@ -122,113 +131,114 @@ static void irqchip_host(struct vcpu *vcpu, u32 what)
 	}
 }
 
+/* clang-format off */
 SCRIPT(64, apic_code,
-       HOST(1) APIC_READ(0x20) APIC_READ(0x80) APIC_READ(0xd0) APIC_READ(0xe0) APIC_READ(
-	       0xf0) APIC_READ(0x350) APIC_READ(0x390) APIC(0xf0,
-							    0x1ff) "cli\n" IPI(0x31)
-	       IPI(0x85) IPI(0x52) IPI(0x41) IPI(0x58) IPI(0x52) HOST(
-		       1) "sti\nnop\n" STEP
-			  /* held back by the priority */
-			  "mov $5, %eax\nmov %rax, %cr8\n" IPI(0x45) IPI(0x55) IPI(
-				  0x65) STEP APIC_READ(0x80) APIC_READ(0xa0) APIC_READ(0x220)
-				  HOST(1) "mov $4, %eax\nmov %rax, %cr8\nnop\n" STEP
-					  "mov %cr8, %rbx\n" STEP
-					  "xor %eax, %eax\nmov %rax, %cr8\nnop\n" STEP APIC(
-						  0x80,
-						  0x70) "mov %cr8, %rbx\n" STEP IPI(0x61)
-						  IPI(0x75) IPI(0x85) "nop\n" STEP APIC(
-							  0x80,
-							  0x3f) "nop\nmov %cr8, %rbx\n" STEP
-							  APIC(0x80,
-							       0) "nop\n" STEP
-								  /* NMI and interrupts at a time */
-								  "cli\n" IPI(0x61) APIC(
-									  0x300,
-									  0x44400) "nop\nsti\nnop\n" STEP "cli\n" IPI(0x62)
-									  HOST(5) "nop\nsti\nnop\n" STEP
-										  /* halted */
-										  "cli\n" IPI(
-											  0x63) "sti\nhlt\n" STEP
-											  /* bad ones */
-											  APIC(0x280, 0) IPI(0x05) APIC(
-												  0x280,
-												  0) APIC_READ(0x280)
-												  TRY("mov $0xc0000080, %ecx\nrdmsr")
-													  HOST(1));
+	HOST(1) APIC_READ(0x20) APIC_READ(0x80) APIC_READ(0xd0)
+	APIC_READ(0xe0) APIC_READ(0xf0) APIC_READ(0x350) APIC_READ(0x390)
+	APIC(0xf0,0x1ff) "cli\n" IPI(0x31) IPI(0x85) IPI(0x52) IPI(0x41)
+	IPI(0x58) IPI(0x52) HOST(1) "sti\nnop\n" STEP
+	/* held back by the priority */
+	"mov $5, %eax\nmov %rax, %cr8\n" IPI(0x45) IPI(0x55) IPI(0x65) STEP
+	APIC_READ(0x80) APIC_READ(0xa0) APIC_READ(0x220) HOST(1)
+	"mov $4, %eax\nmov %rax, %cr8\nnop\n" STEP
+	"mov %cr8, %rbx\n" STEP
+	"xor %eax, %eax\nmov %rax, %cr8\nnop\n" STEP
+	APIC(0x80,0x70) "mov %cr8, %rbx\n" STEP
+	IPI(0x61) IPI(0x75) IPI(0x85) "nop\n" STEP
+	APIC(0x80,0x3f) "nop\nmov %cr8, %rbx\n" STEP
+	APIC(0x80,0) "nop\n" STEP
+	/* NMI and interrupts at a time */
+	"cli\n" IPI(0x61) APIC(0x300,0x44400) "nop\nsti\nnop\n" STEP
+	"cli\n" IPI(0x62) HOST(5) "nop\nsti\nnop\n" STEP
+	/* halted */
+	"cli\n" IPI(0x63) "sti\nhlt\n" STEP
+	/* bad ones */
+	APIC(0x280, 0) IPI(0x05) APIC(0x280,0) APIC_READ(0x280)
+	TRY("mov $0xc0000080, %ecx\nrdmsr")
+	HOST(1));
+/* clang-format on */
 
 #define OUT(port, value) "mov $" #value ", %al\nout %al, $" #port "\n"
 
+/* clang-format off */
 SCRIPT(64, pic_code,
-       APIC(0xf0, 0x1ff) APIC(0x350, 0x700) OUT(0x20, 0x11) OUT(0x21, 0x20)
-	       OUT(0x21, 4) OUT(0x21, 1) OUT(0xa0, 0x11) OUT(0xa1,
-							     0x28) OUT(0xa1, 2)
-		       OUT(0xa1, 1) OUT(0x21, 0) OUT(0xa1, 0) HOST(1) HOST(2)
-			       OUT(0x20, 0x0a) "in $0x20, %al\n" STEP OUT(
-				       0x20, 0x0b) "in $0x20, %al\n" STEP
-						   "sti\nnop\n" STEP HOST(1)
-       /* masked ones wait */
-       "cli\n" OUT(0x21, 0x28) OUT(0xa1, 0x10)
-	       HOST(2) "sti\nnop\n" STEP OUT(0x21, 0) STEP OUT(0xa1, 0) STEP
-       "in $0x21, %al\n" STEP
-       /* a spurious one */
-       "cli\n" OUT(0x21, 0xff) OUT(0xa1, 0xff) HOST(1));
+	APIC(0xf0, 0x1ff) APIC(0x350, 0x700) OUT(0x20, 0x11) OUT(0x21, 0x20)
+	OUT(0x21, 4) OUT(0x21, 1) OUT(0xa0, 0x11) OUT(0xa1,0x28) OUT(0xa1, 2)
+	OUT(0xa1, 1) OUT(0x21, 0) OUT(0xa1, 0) HOST(1) HOST(2) OUT(0x20, 0x0a)
+	"in $0x20, %al\n" STEP
+	OUT(0x20, 0x0b) "in $0x20, %al\n" STEP
+	"sti\nnop\n" STEP
+	HOST(1)
+	/* masked ones wait */
+	"cli\n" OUT(0x21, 0x28) OUT(0xa1, 0x10) HOST(2) "sti\nnop\n" STEP
+	OUT(0x21, 0) STEP
+	OUT(0xa1, 0) STEP
+	"in $0x21, %al\n" STEP
+	/* a spurious one */
+	"cli\n" OUT(0x21, 0xff) OUT(0xa1, 0xff) HOST(1));
 
 SCRIPT(64, pit_code,
-       APIC(0xf0, 0x1ff) APIC(0x350, 0x700) OUT(0x20, 0x11) OUT(0x21, 0x20)
-	       OUT(0x21, 4) OUT(0x21, 1) OUT(0x21, 0xfe)
-       /* When it comes is not to be seen: wait with interrupts off. */
-       OUT(0x43, 0x30) OUT(0x40, 0x40) OUT(0x40, 0) OUT(
-	       0x20,
-	       0x0a) "1: in $0x20, %al\ntest $1, %al\njz 1b\n"
-		     "sti\nnop\ncli\n" STEP OUT(
-			     0x43, 0xe2) "in $0x40, %al\nand $0xbf, %al\n" STEP
-			     /* by a gate and a new count */
-			     OUT(0x43, 0x38) OUT(0x40, 0) OUT(0x40, 0x10) OUT(
-				     0x43,
-				     0xe2) "in $0x40, %al\nand $0x3f, %al\n" STEP
-				     OUT(0x43, 0x30) OUT(0x40, 1) OUT(
-					     0x40,
-					     0) "1: in $0x20, %al\ntest $1, %al\njz 1b\nsti\nnop\ncli\n" STEP);
+	APIC(0xf0, 0x1ff) APIC(0x350, 0x700) OUT(0x20, 0x11) OUT(0x21, 0x20)
+	OUT(0x21, 4) OUT(0x21, 1) OUT(0x21, 0xfe)
+	/* When it comes is not to be seen: wait with interrupts off. */
+	OUT(0x43, 0x30) OUT(0x40, 0x40) OUT(0x40, 0) OUT(0x20,0x0a)
+	"1: in $0x20, %al\ntest $1, %al\njz 1b\n" "sti\nnop\ncli\n" STEP
+	OUT(0x43, 0xe2) "in $0x40, %al\nand $0xbf, %al\n" STEP
+	/* by a gate and a new count */
+	OUT(0x43, 0x38) OUT(0x40, 0) OUT(0x40, 0x10) OUT(0x43,0xe2)
+	"in $0x40, %al\nand $0x3f, %al\n" STEP
+	OUT(0x43, 0x30) OUT(0x40, 1) OUT(0x40,0)
+	"1: in $0x20, %al\ntest $1, %al\njz 1b\nsti\nnop\ncli\n" STEP);
 
 SCRIPT(64, ioapic_code,
-       APIC(0xf0,
-	    0x1ff) "mov $0xfec00000, %edi\n"
-		   "movl $1, (%rdi)\nmov 0x10(%rdi), %eax\n" STEP
-		   /* pin 20: level, masked; then open */
-		   "movl $0x38, (%rdi)\nmovl $0x18072, 0x10(%rdi)\n"
-		   "mov 0x10(%rdi), %eax\n" STEP
-		   "movl $0x39, (%rdi)\nmovl $0, 0x10(%rdi)\nmov 0x10(%rdi), %eax\n" STEP
-			   HOST(3) "movl $0x38, (%rdi)\nmovl $0x8072, 0x10(%rdi)\n" HOST(
-				   1) "sti\nnop\nnop\n" STEP HOST(1)
-				   HOST(3) "nop\n" STEP HOST(1)
-       /* pin 20: edge */
-       "movl $0x38, (%rdi)\nmovl $0x73, 0x10(%rdi)\n" HOST(3)
-	       HOST(4) "nop\n" STEP HOST(1));
+	APIC(0xf0,0x1ff) "mov $0xfec00000, %edi\n"
+	"movl $1, (%rdi)\nmov 0x10(%rdi), %eax\n" STEP
+	/* pin 20: level, masked; then open */
+	"movl $0x38, (%rdi)\nmovl $0x18072, 0x10(%rdi)\n"
+	"mov 0x10(%rdi), %eax\n" STEP
+	"movl $0x39, (%rdi)\nmovl $0, 0x10(%rdi)\nmov 0x10(%rdi), %eax\n" STEP
+	HOST(3) "movl $0x38, (%rdi)\nmovl $0x8072, 0x10(%rdi)\n" HOST(1)
+	"sti\nnop\nnop\n" STEP
+	HOST(1) HOST(3) "nop\n" STEP
+	HOST(1)
+	/* pin 20: edge */
+	"movl $0x38, (%rdi)\nmovl $0x73, 0x10(%rdi)\n" HOST(3) HOST(4) "nop\n"
+	STEP
+	HOST(1));
 
 SCRIPT(64, x2apic_code,
-       "mov $0x802, %ecx\n" TRY("rdmsr") TRY("mov $0x1b, %ecx\nmov $0xfee00d00, %eax\nxor %edx, %edx\nwrmsr") APIC_READ(
-	       0x20) TRY("mov $0x802, %ecx\nrdmsr") TRY("mov $0x80d, %ecx\nrdmsr") TRY("mov $0x80e, %ecx\nrdmsr")
-	       TRY("mov $0x808, %ecx\nmov $0x45, %eax\nxor %edx, %edx\nwrmsr\nrdmsr") TRY(
-		       "mov %cr8, %rax") TRY("mov $0x808, %ecx\nmov $0x145, %eax\nwrmsr")
-		       TRY("mov $0x802, %ecx\nxor %eax, %eax\nwrmsr") TRY(
-			       "mov $0x80f, %ecx\nmov $0x1ff, %eax\nwrmsr\nrdmsr")
-			       TRY("mov $0x80b, %ecx\nmov $1, %eax\nwrmsr") TRY(
-				       "mov $0x80b, %ecx\nxor %eax, %eax\nwrmsr") TRY("mov $0x83f, %ecx\nmov $0x52, %eax\nwrmsr")
-				       TRY("mov $0x83f, %ecx\nmov $0x152, %eax\nwrmsr") TRY(
-					       "mov $0x830, %ecx\nmov $0x44062, %eax\nwrmsr")
-					       TRY("mov $0x822, %ecx\nrdmsr") TRY(
-						       "mov $0x823, %ecx\nrdmsr")
-						       TRY("mov $0x831, %ecx\nrdmsr") TRY(
-							       "mov $0x1b, %ecx\nmov $0xfee00900, %eax\nxor %edx, %edx\nwrmsr")
-							       TRY("mov $0x1b, %ecx\nmov $0xfee00100, %eax\nwrmsr\nrdmsr"));
+	"mov $0x802, %ecx\n"
+	TRY("rdmsr")
+	TRY("mov $0x1b, %ecx\nmov $0xfee00d00, %eax\nxor %edx, %edx\nwrmsr")
+	APIC_READ(0x20)
+	TRY("mov $0x802, %ecx\nrdmsr")
+	TRY("mov $0x80d, %ecx\nrdmsr")
+	TRY("mov $0x80e, %ecx\nrdmsr")
+	TRY("mov $0x808, %ecx\nmov $0x45, %eax\nxor %edx, %edx\nwrmsr\nrdmsr")
+	TRY("mov %cr8, %rax")
+	TRY("mov $0x808, %ecx\nmov $0x145, %eax\nwrmsr")
+	TRY("mov $0x802, %ecx\nxor %eax, %eax\nwrmsr")
+	TRY("mov $0x80f, %ecx\nmov $0x1ff, %eax\nwrmsr\nrdmsr")
+	TRY("mov $0x80b, %ecx\nmov $1, %eax\nwrmsr")
+	TRY("mov $0x80b, %ecx\nxor %eax, %eax\nwrmsr")
+	TRY("mov $0x83f, %ecx\nmov $0x52, %eax\nwrmsr")
+	TRY("mov $0x83f, %ecx\nmov $0x152, %eax\nwrmsr")
+	TRY("mov $0x830, %ecx\nmov $0x44062, %eax\nwrmsr")
+	TRY("mov $0x822, %ecx\nrdmsr")
+	TRY("mov $0x823, %ecx\nrdmsr")
+	TRY("mov $0x831, %ecx\nrdmsr")
+	TRY("mov $0x1b, %ecx\nmov $0xfee00900, %eax\nxor %edx, %edx\nwrmsr")
+	TRY("mov $0x1b, %ecx\nmov $0xfee00100, %eax\nwrmsr\nrdmsr"));
+/* clang-format on */
 
 /* ---- user space steps the guest ---- */
 
 /* No STI: QEMU does not trap behind it. */
+/* clang-format off */
 SCRIPT(64, stepped_code,
-       "mov %ss, %ecx\nmov $5, %eax\nnop\nmov %ecx, %ss\nnop\nnop\n"
-       "cpuid\nint $0x80\nnop\n"
-       "pushf\npop %rax\nud2\n");
+	"mov %ss, %ecx\nmov $5, %eax\nnop\nmov %ecx, %ss\nnop\nnop\n"
+	"cpuid\nint $0x80\nnop\n" "pushf\npop %rax\nud2\n");
+/* clang-format on */
 
 #define MAX_STEPS 40
 

@@ -74,21 +74,24 @@ static void add_regs(struct vcpu *vcpu)
 
 /*
  * Normalised: nothing is said about what a CPU keeps of a segment that is not
- * usable (AMD keeps the old one or zeros, Intel all but a bit), other than its
- * selector, the base of FS and GS, and the privilege level that is SS's. The
- * type of CS in real mode is code or data, as it was before.
+ * usable (AMD's the old one or zeros, Intel's all but a bit) other than its
+ * selector, in long mode the base of FS and GS, and of SS the privilege level.
+ * QEMU calls some null selectors usable, Bochs a CS of real mode data.
  */
 static void add_segment(const char *name, const struct kvm_segment *s,
-			bool real)
+			const struct kvm_sregs *sregs, bool v86)
 {
-	const bool usable = !s->unusable;
-	const bool fs_or_gs = name[0] == 'f' || name[0] == 'g';
+	const bool real = !(sregs->cr0 & X86_CR0_PE);
+	const bool null = !(s->selector & ~3) && !real && !v86;
+	const bool usable = !s->unusable && (!null || name[0] == 't');
+	const bool has_base = sregs->efer & EFER_LMA &&
+			      (name[0] == 'f' || name[0] == 'g');
 
 	add(s->selector, "%s.selector", name);
-	add(s->unusable, "%s.unusable", name);
-	add(usable || fs_or_gs ? s->base : 0, "%s.base", name);
+	add(!usable, "%s.unusable", name);
+	add(usable || has_base ? s->base : 0, "%s.base", name);
 	add(usable ? s->limit : 0, "%s.limit", name);
-	add(usable && !real ? s->type : 0, "%s.type", name);
+	add(usable && !(real && name[0] == 'c') ? s->type : 0, "%s.type", name);
 	add(usable ? s->present : 0, "%s.present", name);
 	add(usable || name[0] == 's' ? s->dpl : 0, "%s.dpl", name);
 	add(usable ? s->db : 0, "%s.db", name);
@@ -103,19 +106,21 @@ static void add_sregs(struct vcpu *vcpu)
 	struct kvm_sregs2 s2 = {};
 	struct kvm_sregs s;
 	unsigned int i;
-	bool real;
+	struct kvm_regs regs;
+	bool v86;
 
 	vcpu_get_sregs(vcpu, &s);
 	MUST(vcpu->fd, KVM_GET_SREGS2, &s2);
-	real = !(s.cr0 & X86_CR0_PE);
-	add_segment("cs", &s.cs, real);
-	add_segment("ds", &s.ds, real);
-	add_segment("es", &s.es, real);
-	add_segment("fs", &s.fs, real);
-	add_segment("gs", &s.gs, real);
-	add_segment("ss", &s.ss, real);
-	add_segment("tr", &s.tr, false);
-	add_segment("ldt", &s.ldt, false);
+	vcpu_get_regs(vcpu, &regs);
+	v86 = regs.rflags >> 17 & 1;
+	add_segment("cs", &s.cs, &s, v86);
+	add_segment("ds", &s.ds, &s, v86);
+	add_segment("es", &s.es, &s, v86);
+	add_segment("fs", &s.fs, &s, v86);
+	add_segment("gs", &s.gs, &s, v86);
+	add_segment("ss", &s.ss, &s, v86);
+	add_segment("tr", &s.tr, &s, v86);
+	add_segment("ldt", &s.ldt, &s, v86);
 	add(s.gdt.base, "gdt.base");
 	add(s.gdt.limit, "gdt.limit");
 	add(s.idt.base, "idt.base");
@@ -175,7 +180,8 @@ static void add_debugregs(struct vcpu *vcpu)
 
 /*
  * Normalised: QEMU's x87 neither tells whether it rounded up (C1) nor keeps
- * the address of the last instruction.
+ * the address of the last instruction. MXCSR is for scripts to store, as
+ * KVM_GET_FPU of KVM says that it is 0.
  */
 static void add_fpu(struct vcpu *vcpu)
 {
@@ -198,7 +204,6 @@ static void add_fpu(struct vcpu *vcpu)
 	add(f.fcw, "fcw");
 	add(f.fsw & ~0x200, "fsw");
 	add(f.ftwx, "ftw");
-	add(f.mxcsr, "mxcsr");
 	MUST(vcpu->fd, KVM_GET_XCRS, &xcrs);
 	add(xcrs.xcrs[0].value, "xcr0");
 }
@@ -210,13 +215,12 @@ static void add_msrs(struct vcpu *vcpu)
 		u32 index, n;
 	} msrs[] = {
 		{ MSR_APIC_BASE, 1 },	{ MSR_MTRR_CAP, 1 },
-		{ MSR_SYSENTER_CS, 3 }, { 0x179, 2 }, /* MCG */
-		{ 0x1d9, 1 }, /* DEBUGCTL */
+		{ MSR_SYSENTER_CS, 3 }, { 0x1d9, 1 }, /* DEBUGCTL */
 		{ 0x200, 16 },		{ 0x250, 1 },
 		{ 0x258, 2 },		{ 0x268, 8 },
 		{ MSR_PAT, 1 },		{ MSR_MTRR_DEF, 1 },
 		{ MSR_EFER, 1 },	{ MSR_STAR, 4 },
-		{ MSR_FS_BASE, 3 },	{ MSR_TSC_AUX, 1 },
+		{ MSR_KERNEL_GS, 1 },	{ MSR_TSC_AUX, 1 },
 	};
 	unsigned int i, j;
 	u64 value;

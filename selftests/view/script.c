@@ -178,6 +178,7 @@ void script_tables(struct vcpu *vcpu, enum mode mode)
 struct vcpu *script_vcpu(u32 flags)
 {
 	struct vm *vm = flags & WITH_IRQCHIP ? vm_new_irqchip() : vm_new();
+	struct kvm_fpu fpu = { .fcw = 0x37f, .mxcsr = 0x1f80 };
 	struct kvm_pit_config pit = {};
 	struct vcpu *vcpu;
 
@@ -185,6 +186,7 @@ struct vcpu *script_vcpu(u32 flags)
 		MUST(vm->fd, KVM_CREATE_PIT2, &pit);
 	vcpu = vcpu_new(vm, 0);
 	set_cpuid_table(vcpu);
+	MUST(vcpu->fd, KVM_SET_FPU, &fpu);
 	build_handlers(vm, flags);
 	build_tss(vm);
 	return vcpu;

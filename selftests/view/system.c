@@ -87,7 +87,8 @@ static void record_table(struct vcpu *vcpu)
 		die("out of memory");
 	cpuid->nent = 256;
 	MUST(vcpu->fd, KVM_GET_CPUID2, cpuid);
-	for (e = cpuid->entries; e < cpuid->entries + cpuid->nent; e++)
+	/* KVM of 6.1 does not tell how many there are. */
+	for (e = cpuid->entries; e < cpuid->entries + ARRAY_LEN(table); e++)
 		note("  leaf %#x.%u flags %u: %#x %#x %#x %#x", e->function,
 		     e->index, e->flags, e->eax, e->ebx, e->ecx, e->edx);
 	free(cpuid);
@@ -99,17 +100,19 @@ static void record_table(struct vcpu *vcpu)
 	"1: mov (%rdi), %eax\nmov 4(%rdi), %ecx\nxor %edx, %edx\n" text \
 	"add $8, %edi\ncmpl $-2, (%rdi)\njne 1b\n"
 
+/* clang-format off */
 SCRIPT(64, cpuid_code,
-       FOR_EACH_PAIR("cpuid\n" STEP)
-       /* what depends on other state */
-       "mov %cr4, %rax\nor $0x40000, %rax\nmov %rax, %cr4\n"
-       "mov $1, %eax\ncpuid\n" STEP
-       "xor %ecx, %ecx\nmov $7, %eax\nxor %edx, %edx\nxsetbv\n"
-       "mov $0xd, %eax\ncpuid\n" STEP
-       "xor %ecx, %ecx\nmov $1, %eax\nxor %edx, %edx\nxsetbv\n"
-       "mov $0xd, %eax\ncpuid\n" STEP
-       "mov $0x1b, %ecx\nmov $0xfee00100, %eax\nxor %edx, %edx\nwrmsr\n"
-       "mov $1, %eax\ncpuid\n" STEP);
+	FOR_EACH_PAIR("cpuid\n" STEP)
+	/* what depends on other state */
+	"mov %cr4, %rax\nor $0x40000, %rax\nmov %rax, %cr4\n"
+	"mov $1, %eax\ncpuid\n" STEP
+	"xor %ecx, %ecx\nmov $7, %eax\nxor %edx, %edx\nxsetbv\n"
+	"mov $0xd, %eax\ncpuid\n" STEP
+	"xor %ecx, %ecx\nmov $1, %eax\nxor %edx, %edx\nxsetbv\n"
+	"mov $0xd, %eax\ncpuid\n" STEP
+	"mov $0x1b, %ecx\nmov $0xfee00100, %eax\nxor %edx, %edx\nwrmsr\n"
+	"mov $1, %eax\ncpuid\n" STEP);
+/* clang-format on */
 
 static void fill_leaves(struct vcpu *vcpu)
 {
@@ -132,7 +135,10 @@ static void fill_leaves(struct vcpu *vcpu)
 
 /* ---- MSRs ---- */
 
-SCRIPT(64, rdmsr_code, FOR_EACH_PAIR(TRY("xor %eax, %eax\nrdmsr")));
+/* clang-format off */
+SCRIPT(64, rdmsr_code,
+	FOR_EACH_PAIR(TRY("xor %eax, %eax\nrdmsr")));
+/* clang-format on */
 
 /* MSRs that both vendors have, and some that nobody has. */
 static void fill_msrs(struct vcpu *vcpu)
@@ -189,10 +195,13 @@ static void fill_msrs(struct vcpu *vcpu)
 }
 
 /* A list at DATA_GPA of MSR, low and high half; 16 bytes each. */
+/* clang-format off */
 SCRIPT(64, wrmsr_code,
-       "mov $0xa000, %edi\n"
-       "1: mov (%rdi), %ecx\nmov 4(%rdi), %eax\nmov 8(%rdi), %edx\n" TRY(
-	       "wrmsr\nrdmsr") "add $16, %edi\ncmpl $0, (%rdi)\njne 1b\n");
+	"mov $0xa000, %edi\n"
+	"1: mov (%rdi), %ecx\nmov 4(%rdi), %eax\nmov 8(%rdi), %edx\n"
+	TRY("wrmsr\nrdmsr")
+	"add $16, %edi\ncmpl $0, (%rdi)\njne 1b\n");
+/* clang-format on */
 
 /*
  * Not tried: addresses that are not canonical, in MSRs that the guest has to
@@ -264,88 +273,69 @@ static void fill_writes(struct vcpu *vcpu)
  * Not tried, for QEMU lets them pass: reserved bits in CR3, which make VMRUN
  * fail, and the upper half of CR0.
  */
+/* clang-format off */
 SCRIPT(64, control_code,
-       "mov %cr0, %rbx\nmov %cr3, %rcx\nmov %cr4, %rdx\n" STEP CR_CHANGE(
-	       0, xor,
-	       0x2) CR_CHANGE(0, xor,
-			      0x4) CR_CHANGE(0, xor,
-					     0x8) "clts\n" STEP CR_CHANGE(0,
-									  xor,
-									  0x4)
-	       CR_CHANGE(0, xor, 0x20) CR_CHANGE(0, xor, 0x10000) CR_CHANGE(
-		       0, xor,
-		       0x40000) CR_CHANGE(0, or,
-					  0x40000000) CR_CHANGE(0, or,
-								0x20000000) TRY("mov %cr0, %rax\nbtr $29, %rax\nbtr $30, %rax\nmov %rax, %cr0")
-		       TRY("mov %cr0, %rax\nor $0x20000000, %rax\nmov %rax, %cr0") CR_CHANGE(
-			       0, or,
-			       0x10) CR_CHANGE(0, and,
-					       ~0x10) CR_CHANGE(0, or,
-								0x1000) CR_CHANGE(0,
-										  and,
-										  ~1)
-			       TRY("mov %cr0, %rax\nbtr $31, %rax\nmov %rax, %cr0") TRY(
-				       "mov %cr0, %rax\nlmsw %ax\nsmsw %rbx") TRY("xor %eax, %eax\nlmsw %ax\nsmsw %rbx")
-				       TRY("mov $0xf, %eax\nlmsw %ax\nsmsw %ebx") TRY(
-					       "clts\nsmsw 0xa000") CR_CHANGE(4,
-									      xor, 0x4)
-					       CR_CHANGE(4, xor, 0x8) CR_CHANGE(4, xor, 0x10) CR_CHANGE(
-						       4, xor,
-						       0x40) CR_CHANGE(4, xor, 0x80)
-						       CR_CHANGE(
-							       4, xor,
-							       0x100) CR_CHANGE(4, xor, 0x200)
-							       CR_CHANGE(4, xor, 0x400) CR_CHANGE(
-								       4, or,
-								       0x800) CR_CHANGE(4,
-											or
-											,
-											0x1000)
-								       CR_CHANGE(4, or, 0x2000) CR_CHANGE(
-									       4,
-									       or
-									       , 0x4000) CR_CHANGE(4,
-												   xor,
-												   0x10000)
-									       CR_CHANGE(4, or, 0x20000) CR_CHANGE(
-										       4,
-										       xor,
-										       0x40000) CR_CHANGE(4, or
-													  ,
-													  0x200000)
-										       CR_CHANGE(4, or, 0x400000) CR_CHANGE(
-											       4,
-											       and,
-											       ~0x20) TRY("mov %cr4, %rax\nbts $40, %rax\nmov %rax, %cr4")
-											       TRY("mov %cr3, %rax\nor $0x18, %rax\nmov %rax, %cr3\nmov %cr3, %rbx")
-												       TRY("mov $0x100000, %eax\nmov %rax, %cr3") TRY(
-													       "mov $7, %eax\nmov %rax, %cr8\nmov %cr8, %rbx")
-													       TRY("mov $0x100, %eax\nmov %rax, %cr8")
-														       TRY("mov %rax, %cr2\nmov %cr2, %rbx")
-															       TRY(".byte 0x0f, 0x20, 0xc8") /* MOV from CR1 */
-       TRY(".byte 0x0f, 0x22, 0xe8") /* MOV to CR5 */
-       TRY("wbinvd\ninvd\npause\nmonitor\n") TRY("rdpmc"));
+	"mov %cr0, %rbx\nmov %cr3, %rcx\nmov %cr4, %rdx\n" STEP
+	CR_CHANGE(0, xor,0x2) CR_CHANGE(0, xor,0x4) CR_CHANGE(0, xor,0x8)
+	"clts\n" STEP
+	CR_CHANGE(0,xor,0x4) CR_CHANGE(0, xor, 0x20)
+	CR_CHANGE(0, xor, 0x10000) CR_CHANGE(0, xor,0x40000)
+	CR_CHANGE(0, or,0x40000000) CR_CHANGE(0, or,0x20000000)
+	TRY("mov %cr0, %rax\nbtr $29, %rax\nbtr $30, %rax\nmov %rax, %cr0")
+	TRY("mov %cr0, %rax\nor $0x20000000, %rax\nmov %rax, %cr0")
+	CR_CHANGE(0, or,0x10) CR_CHANGE(0, and,~0x10) CR_CHANGE(0, or,0x1000)
+	CR_CHANGE(0,and,~1)
+	TRY("mov %cr0, %rax\nbtr $31, %rax\nmov %rax, %cr0")
+	TRY("mov %cr0, %rax\nlmsw %ax\nsmsw %rbx")
+	TRY("xor %eax, %eax\nlmsw %ax\nsmsw %rbx")
+	TRY("mov $0xf, %eax\nlmsw %ax\nsmsw %ebx")
+	TRY("clts\nsmsw 0xa000")
+	CR_CHANGE(4,xor, 0x4) CR_CHANGE(4, xor, 0x8) CR_CHANGE(4, xor, 0x10)
+	CR_CHANGE(4, xor,0x40) CR_CHANGE(4, xor, 0x80) CR_CHANGE(4, xor,0x100)
+	CR_CHANGE(4, xor, 0x200) CR_CHANGE(4, xor, 0x400)
+	CR_CHANGE(4, or,0x800) CR_CHANGE(4,or,0x1000) CR_CHANGE(4, or, 0x2000)
+	CR_CHANGE(4,or, 0x4000) CR_CHANGE(4,xor,0x10000)
+	CR_CHANGE(4, or, 0x20000) CR_CHANGE(4,xor,0x40000)
+	CR_CHANGE(4, or,0x200000) CR_CHANGE(4, or, 0x400000)
+	CR_CHANGE(4,and,~0x20)
+	TRY("mov %cr4, %rax\nbts $40, %rax\nmov %rax, %cr4")
+	TRY("mov %cr3, %rax\nor $0x18, %rax\nmov %rax, %cr3\nmov %cr3, %rbx")
+	TRY("mov $0x100000, %eax\nmov %rax, %cr3")
+	TRY("mov $7, %eax\nmov %rax, %cr8\nmov %cr8, %rbx")
+	TRY("mov $0x100, %eax\nmov %rax, %cr8")
+	TRY("mov %rax, %cr2\nmov %cr2, %rbx")
+	TRY(".byte 0x0f, 0x20, 0xc8")
+	/* MOV from CR1 */
+	TRY(".byte 0x0f, 0x22, 0xe8")
+	/* MOV to CR5 */
+	TRY("wbinvd\ninvd\npause\nxor %ecx, %ecx\nxor %edx, %edx\nmonitor\n")
+	TRY("rdpmc"));
+/* clang-format on */
 
 /*
  * PDPTEs with reserved bits are tried only where paging is turned on: with
  * nested paging, AMD's CPUs take them from memory when they need them, and no
  * MOV to CR3 faults.
  */
+/* clang-format off */
 SCRIPT(32, control32_code,
-       TRY("mov %cr0, %ebx\nmov %cr4, %ecx") TRY(
-	       "mov %cr0, %eax\nor $8, %eax\nmov %eax, %cr0\nmov %cr0, %ebx") TRY("clts\nmov %cr0, %ebx")
-	       TRY("mov %cr4, %eax\nor $0x20, %eax\nmov %eax, %cr4") "movl $0x107, 0xa000\nmovl $0, 0xa004\n" TRY(
-		       "mov $0xa000, %eax\nmov %eax, %cr3")
-		       TRY("mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0")
-			       TRY("mov $0x106000, %eax\nmov %eax, %cr3") TRY(
-				       "mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0")
-				       TRY("mov $0x106000, %eax\nmov %eax, %cr3")
-					       TRY("mov %cr0, %eax\nand $0x7fffffff, %eax\nmov %eax, %cr0")
-       /* 4 MiB pages */
-       TRY("mov %cr4, %eax\nxor $0x30, %eax\nmov %eax, %cr4")
-	       TRY("mov $0x107000, %eax\nmov %eax, %cr3\n"
-		   "mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0")
-		       TRY("mov 0xa000, %eax\nmov %eax, 0xa008\ninvlpg 0xa000"));
+	TRY("mov %cr0, %ebx\nmov %cr4, %ecx")
+	TRY("mov %cr0, %eax\nor $8, %eax\nmov %eax, %cr0\nmov %cr0, %ebx")
+	TRY("clts\nmov %cr0, %ebx")
+	TRY("mov %cr4, %eax\nor $0x20, %eax\nmov %eax, %cr4")
+	"movl $0x107, 0xa000\nmovl $0, 0xa004\n"
+	TRY("mov $0xa000, %eax\nmov %eax, %cr3")
+	TRY("mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0")
+	TRY("mov $0x106000, %eax\nmov %eax, %cr3")
+	TRY("mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0")
+	TRY("mov $0x106000, %eax\nmov %eax, %cr3")
+	TRY("mov %cr0, %eax\nand $0x7fffffff, %eax\nmov %eax, %cr0")
+	/* 4 MiB pages */
+	TRY("mov %cr4, %eax\nxor $0x30, %eax\nmov %eax, %cr4")
+	TRY("mov $0x107000, %eax\nmov %eax, %cr3\nmov %cr0, %eax\n"
+	    "or $0x80000000, %eax\nmov %eax, %cr0")
+	TRY("mov 0xa000, %eax\nmov %eax, 0xa008\ninvlpg 0xa000"));
+/* clang-format on */
 
 /* ---- paging ---- */
 
@@ -357,25 +347,35 @@ SCRIPT(32, control32_code,
 	TRY("mov %eax, 8(%rsi)")                                            \
 	TRY("jmp *%rsi")
 
+/* clang-format off */
 SCRIPT(64, paging_code,
-       "movb $0xff, 0xa000\nmovb $0xe5, 0xa001\n" /* JMP *%rbp */
-       ACCESS(0) ACCESS(1) ACCESS(2) ACCESS(3) ACCESS(4) ACCESS(5)
-       /* without WP */
-       TRY("mov %cr0, %rax\nbtr $16, %rax\nmov %rax, %cr0") ACCESS(1)
-	       TRY("mov %cr0, %rax\nbts $16, %rax\nmov %rax, %cr0")
-       /* with SMEP */
-       TRY("mov %cr4, %rax\nbts $20, %rax\nmov %rax, %cr4") TRY(
-	       "mov $0xa800, %esi\nmov (%rsi), %eax") "mov %cr4, %rax\n" STEP
-						      /* a change and INVLPG */
-						      "movq $0xb067, 0x10d000\n" TRY("mov $" WINDOW ", %esi\ninvlpg (%rsi)\nmov (%rsi), %eax") "movq $0, 0x10d000\n" TRY(
-							      "mov $" WINDOW
-							      ", %esi\ninvlpg (%rsi)\nmov (%rsi), %eax")
-       /* by user code, on its own page */
-       "movq $0xa067, 0x10d000\nmov %cr3, %rax\nmov %rax, %cr3\n" STEP
-       "mov %cr4, %rax\nbtr $20, %rax\nmov %rax, %cr4\n"
-       "pushq $0x2b\npush $0x203000\npushq $0x202\npushq $0x33\n"
-       "pushq $(1f - 0b + 0x8000)\niretq\n1:\n" STEP ACCESS(0) ACCESS(1)
-	       ACCESS(2) ACCESS(3) ACCESS(4) ACCESS(5));
+	"movb $0xff, 0xa000\nmovb $0xe5, 0xa001\n"
+	/* JMP *%rbp */
+	ACCESS(0) ACCESS(1) ACCESS(2) ACCESS(3) ACCESS(4) ACCESS(5)
+	/* without WP */
+	TRY("mov %cr0, %rax\nbtr $16, %rax\nmov %rax, %cr0")
+	ACCESS(1)
+	TRY("mov %cr0, %rax\nbts $16, %rax\nmov %rax, %cr0")
+	/* a change and INVLPG */
+	"movq $0xb067, 0x10d000\n"
+	TRY("mov $" WINDOW", %esi\ninvlpg (%rsi)\nmov (%rsi), %eax")
+	"movq $0, 0x10d000\n"
+	TRY("mov $" WINDOW", %esi\ninvlpg (%rsi)\nmov (%rsi), %eax")
+	/* by user code, on its own page */
+	"movq $0xa067, 0x10d000\nmov %cr3, %rax\nmov %rax, %cr3\n" STEP
+	"pushq $0x2b\npush $0x203000\npushq $0x202\npushq $0x33\n"
+	"pushq $(1f - 0b + 0x8000)\niretq\n1:\n" STEP
+	ACCESS(0) ACCESS(1) ACCESS(2) ACCESS(3) ACCESS(4) ACCESS(5));
+/* clang-format on */
+
+/* Code and handlers are the supervisor's here, page 0 of the window the user's. */
+/* clang-format off */
+SCRIPT(64, smep_code,
+	"movb $0xff, 0xa000\nmovb $0xe5, 0xa001\n" ACCESS(0)
+	TRY("mov %cr4, %rax\nbts $20, %rax\nmov %rax, %cr4")
+	ACCESS(0)
+	TRY("mov %cr4, %rax\nbtr $20, %rax\nmov %rax, %cr4"));
+/* clang-format on */
 
 static void put(struct vcpu *vcpu, u64 gpa, u64 value)
 {
@@ -398,65 +398,96 @@ static void fill_window(struct vcpu *vcpu)
 	put(vcpu, TABLES_GPA + 0x2000, low | 0x60);
 }
 
+static void fill_smep_window(struct vcpu *vcpu)
+{
+	u64 low;
+
+	fill_window(vcpu);
+	memcpy(&low, vcpu->vm->mem + TABLES_GPA + 0x2000, 8);
+	put(vcpu, TABLES_GPA + 0x2000, low & ~4ull);
+}
+
 /* ---- FPU ---- */
 
+/*
+ * Not tried, as QEMU knows nothing of it: XCR0 with AVX but without SSE. XSAVE
+ * areas are not shown, for the sake of last_ip.
+ */
+/* clang-format off */
 SCRIPT(64, fpu_code,
-       TRY("fninit\nfldpi\nfld1\nfadd %st(1), %st\nfsqrt") TRY("fstpl 0xa000\nfnstcw 0xa010\nfldcw 0xa010") TRY(
-	       "fninit\nfldz\nfld1\nfchs\nfdivp") TRY("movl $0x3f800000, 0xa020\nmovss 0xa020, %xmm1\n"
-						      "addss %xmm1, %xmm1\nsqrtss %xmm1, %xmm2\ncvtss2si %xmm2, %eax")
-	       TRY("pcmpeqd %xmm15, %xmm15\nmovups %xmm15, 0xa030") TRY(
-		       "stmxcsr 0xa040\nmovl $0x9fc0, 0xa044\nldmxcsr 0xa044")
-		       TRY("xor %ecx, %ecx\nxgetbv") TRY("vaddps %xmm0, %xmm1, %xmm2") TRY(
-			       "mov $7, %eax\nxor %edx, %edx\nxsetbv") TRY("mov %cr4, %rax\nbts $18, %rax\nmov %rax, %cr4")
-			       TRY("xgetbv") TRY("vaddps %xmm0, %xmm1, %xmm2") TRY(
-				       "mov $7, %eax\nxor %edx, %edx\nxsetbv\nxgetbv") TRY("vinsertf128 $1, %xmm15, %ymm15, %ymm3\nvmovups %ymm3, 0xa060")
-				       TRY("mov $5, %eax\nxsetbv\n") TRY("mov $6, %eax\nxsetbv\n") TRY(
-					       "mov $0, %eax\nxsetbv\n") TRY("mov $7, %eax\nmov $0x80000000, %edx\nxsetbv\n")
-					       TRY("xor %edx, %edx\nmov $1, %ecx\nxsetbv\n") TRY(
-						       "xgetbv") TRY("mov $-1, %eax\nmov $-1, %edx\nmov $0xb000, %edi\nxsave (%rdi)")
-						       TRY("vzeroall\nmov $7, %eax\nxor %edx, %edx\nxrstor (%rdi)")
-							       TRY("movb $1, 0xb210\nxrstor (%rdi)")
-								       TRY("xor %ecx, %ecx\nmov $1, %eax\nxor %edx, %edx\nxsetbv\nxgetbv")
-									       TRY("fxsave64 0xb800\nfninit\nfxrstor64 0xb800"));
+	TRY("fninit\nfldpi\nfld1\nfadd %st(1), %st\nfsqrt")
+	TRY("fstpl 0xa000\nfnstcw 0xa010\nfldcw 0xa010")
+	TRY("fninit\nfldz\nfld1\nfchs\nfdivp")
+	TRY("movl $0x3f800000, 0xa020\nmovss 0xa020, %xmm1\n"
+	    "addss %xmm1, %xmm1\nsqrtss %xmm1, %xmm2\ncvtss2si %xmm2, %eax")
+	TRY("pcmpeqd %xmm15, %xmm15\nmovups %xmm15, 0xa030")
+	TRY("stmxcsr 0xa040\nmovl $0x9fc0, 0xa044\nldmxcsr 0xa044")
+	TRY("xor %ecx, %ecx\nxgetbv")
+	TRY("vaddps %xmm0, %xmm1, %xmm2")
+	TRY("mov $7, %eax\nxor %edx, %edx\nxsetbv")
+	TRY("mov %cr4, %rax\nbts $18, %rax\nmov %rax, %cr4")
+	TRY("xgetbv")
+	TRY("vaddps %xmm0, %xmm1, %xmm2")
+	TRY("mov $7, %eax\nxor %edx, %edx\nxsetbv\nxgetbv")
+	TRY("vinsertf128 $1, %xmm15, %ymm15, %ymm3\nvmovups %ymm3, 0xa060")
+	TRY("mov $6, %eax\nxsetbv\n")
+	TRY("mov $0, %eax\nxsetbv\n")
+	TRY("mov $7, %eax\nmov $0x80000000, %edx\nxsetbv\n")
+	TRY("xor %edx, %edx\nmov $1, %ecx\nxsetbv\n")
+	TRY("xor %ecx, %ecx\nxgetbv")
+	TRY("mov $-1, %eax\nmov $-1, %edx\nmov $0x2e000, %edi\nxsave (%rdi)")
+	TRY("vzeroall\nmov $7, %eax\nxor %edx, %edx\nxrstor (%rdi)")
+	TRY("movb $1, 0x2e210\nxrstor (%rdi)")
+	TRY("xor %ecx, %ecx\nmov $1, %eax\nxor %edx, %edx\nxsetbv\nxgetbv")
+	TRY("fxsave64 0x2e400\nfninit\nfxrstor64 0x2e400"));
+/* clang-format on */
 
 /* ---- system calls ---- */
 
+/* clang-format off */
 SCRIPT(64, syscall_code,
-       /* STAR: kernel 0x18, user 0x23 and what follows */
-       "mov $0xc0000081, %ecx\nxor %eax, %eax\nmov $0x00230018, %edx\nwrmsr\n"
-       "mov $0xc0000082, %ecx\nmov $(2f - 0b + 0x8000), %eax\n"
-       "xor %edx, %edx\nwrmsr\n"
-       "mov $0xc0000084, %ecx\nmov $0x4600, %eax\nwrmsr\n"
-       "mov $0xc0000102, %ecx\nmov $0x1234000, %eax\nwrmsr\n" STEP
-       "swapgs\n" STEP
-       "mov $(1f - 0b + 0x8000), %ecx\nmov $0x3202, %r11d\nsysretq\n"
-       "1:\n" STEP "syscall\n" STEP "ud2\n"
-       "2:\n" STEP "swapgs\ncmp $9, %ebx\nje 3f\nmov $9, %ebx\n"
-       "mov $0x202, %r11d\nsysretl\n"
-       "3:\n" STEP TRY("mov $0x8000000000000000, %rcx\nmov $1, %ebx\n") TRY(
-	       "rdfsbase %rax")
-	       TRY("mov %cr4, %rax\nbts $16, %rax\nmov %rax, %cr4\nmov $0x77, %ecx\n"
-		   "wrfsbase %rcx\nrdfsbase %rbx\nrdgsbase %rdx")
-		       TRY("mov $0x8000000000000000, %rcx\nwrgsbase %rcx"));
+	/* STAR: kernel 0x18, user 0x23 and what follows */
+	"mov $0xc0000081, %ecx\nxor %eax, %eax\nmov $0x00230018, %edx\nwrmsr\n"
+	"mov $0xc0000082, %ecx\nmov $(2f - 0b + 0x8000), %eax\n"
+	"xor %edx, %edx\nwrmsr\n"
+	"mov $0xc0000084, %ecx\nmov $0x4600, %eax\nwrmsr\n"
+	"mov $0xc0000102, %ecx\nmov $0x1234000, %eax\nwrmsr\n" STEP
+	"swapgs\n" STEP
+	"mov $(1f - 0b + 0x8000), %ecx\nmov $0x3202, %r11d\nsysretq\n"
+	"1:\n" STEP
+	"syscall\n" STEP
+	END
+	"2:\n" STEP
+	"mov %rcx, %r12\nmov $0x10, %eax\nmov %eax, %ss\nswapgs\n" STEP
+	TRY("rdfsbase %rax")
+	TRY("mov %cr4, %rax\nbts $16, %rax\nmov %rax, %cr4\nmov $0x77, %ecx\n"
+	    "wrfsbase %rcx\nrdfsbase %rbx\nrdgsbase %rdx")
+	TRY("mov $0x123456789000, %rcx\nwrgsbase %rcx")
+	/* to 32-bit code */
+	"mov %r12, %rcx\nmov $0x202, %r11d\nsysretl\n");
 
 SCRIPT(32, sysenter_code,
-       TRY("sysenter") "mov $0x174, %ecx\nmov $0x08, %eax\nxor %edx, %edx\nwrmsr\n"
-		       "inc %ecx\nmov $0x2e000, %eax\nwrmsr\n"
-		       "inc %ecx\nmov $(2f - 0b + 0x8000), %eax\nwrmsr\n" STEP
-		       "sysenter\n"
-		       "2:\n" STEP
-		       "rdtscp\nxor %eax, %eax\nxor %edx, %edx\n" STEP);
+	TRY("sysenter")
+	"mov $0x174, %ecx\nmov $0x08, %eax\nxor %edx, %edx\nwrmsr\n"
+	"inc %ecx\nmov $0x2e000, %eax\nwrmsr\n"
+	"inc %ecx\nmov $(2f - 0b + 0x8000), %eax\nwrmsr\n" STEP
+	"sysenter\n" "2:\n" STEP
+	"rdtscp\nxor %eax, %eax\nxor %edx, %edx\n" STEP);
+/* clang-format on */
 
 /* The hypercall instruction is the vendor's, in memory that is not shown. */
 #define HYPERCALL_GPA 0x2e800
 #define HYPERCALL "mov $0x2e800, %ebx\ncall *%rbx\nxor %ebx, %ebx\n"
 
+/* clang-format off */
 SCRIPT(64, hypercall_code,
-       "mov $1, %eax\n" HYPERCALL STEP "mov $0x1234, %eax\n" HYPERCALL STEP
-       "mov $5, %eax\nmov $-1, %ecx\n" HYPERCALL STEP
-       "pushq $0x2b\npush $0x203000\npushq $0x202\npushq $0x33\n"
-       "pushq $(1f - 0b + 0x8000)\niretq\n1:\n"
-       "mov $1, %eax\n" HYPERCALL STEP);
+	"mov $1, %eax\n" HYPERCALL STEP
+	"mov $0x1234, %eax\n" HYPERCALL STEP
+	"mov $5, %eax\nmov $-1, %ecx\n" HYPERCALL STEP
+	"pushq $0x2b\npush $0x203000\npushq $0x202\npushq $0x33\n"
+	"pushq $(1f - 0b + 0x8000)\niretq\n1:\n" "mov $1, %eax\n" HYPERCALL
+	STEP);
+/* clang-format on */
 
 static void put_hypercall(struct vcpu *vcpu)
 {
@@ -468,9 +499,11 @@ static void put_hypercall(struct vcpu *vcpu)
 	       4);
 }
 
+/* clang-format off */
 SCRIPT(64, halt_code,
-       "mov $1, %eax\nhlt\nmov $2, %eax\nhlt\nsti\nhlt\n" STEP
-       "cli\nhlt\n" STEP);
+	"mov $1, %eax\nhlt\nmov $2, %eax\nhlt\nsti\nhlt\n" STEP
+	"cli\nhlt\n" STEP);
+/* clang-format on */
 
 static void view_reset(void)
 {
@@ -509,6 +542,7 @@ void view_system(void)
 		S("control_registers", MODE_LONG, control_code),
 		S("control_registers_32", MODE_PROT, control32_code),
 		S("paging", MODE_LONG, paging_code, .prepare = fill_window),
+		S("smep", MODE_LONG, smep_code, .prepare = fill_smep_window),
 		S("fpu", MODE_LONG, fpu_code),
 		S("syscall", MODE_LONG, syscall_code),
 		S("sysenter", MODE_PROT, sysenter_code),

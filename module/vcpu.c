@@ -437,7 +437,7 @@ static void lv_fill_run(struct lv_vcpu *v)
 	run->ready_for_interrupt_injection =
 		v->vm->irqchip_mode == LV_IRQCHIP_KERNEL ||
 		(!v->irq.type && v->user_irq < 0 && !v->injecting &&
-		 lv_call(irq_allowed)(v));
+		 !v->ex.pending && !v->ex.injected && lv_call(irq_allowed)(v));
 }
 
 static void lv_note_thread(struct lv_vcpu *v)

@@ -13,7 +13,31 @@ program=$LAB_BUILD/selftests.view/view
 count=0
 
 # Sections in which Labvisor and KVM differ, and why.
+strings="KVM shows the steps of a string instruction, and the end of it, otherwise"
+unused="KVM's attributes of registers that nobody has loaded"
+shutdown="KVM resets the vCPU after a triple fault"
+emulation="KVM leaves a #UD pending with its internal error"
 declare -A unlike_kvm=(
+	[apic_errors]="KVM takes self IPIs with a vector below 16"
+	[debug_detect]="KVM leaves DR6 and DR7.GD to the CPU, where QEMU lacks them"
+	[interrupt_window_mmio]="KVM forgets the shadow of STI at an MMIO access"
+	[mmio_fetch]=$emulation
+	[mmio_fpu]=$emulation
+	[mmio_strings]=$strings
+	[mmio_strings_16]=$strings
+	[refused]="KVM lets RDPMC and MONITOR pass, and what QEMU takes for CR4"
+	[reset]=$unused
+	[set_state]=$unused
+	[single_step_mmio]="KVM does not trap behind an MMIO write"
+	[strings_16]=$strings
+	[strings_32]=$strings
+	[strings_64]=$strings
+	[triple_fault]=$shutdown
+	[triple_fault_16]=$shutdown
+	[triple_fault_32]=$shutdown
+	[triple_fault_64]=$shutdown
+	[x2apic_limits]="KVM has a hole where the APIC page was, 4 bits of TPR on SVM, any EOI"
+	[xcr0]="KVM does not know of the XSETBV that QEMU does not intercept"
 )
 
 # ok NAME COMMAND...: what the command prints is shown if it fails.
@@ -53,12 +77,18 @@ same()
 	diff -U 4 --label "$2" --label "$3" "$scratch/$2/$1" "$scratch/$3/$1"
 }
 
-# as_kvm SECTION
+# unlike SECTION: is it right to say that they differ?
+unlike()
+{
+	! same "$1" svm kvm >/dev/null || { echo "take $1 off the list"; return 1; }
+}
+
+# as_kvm SECTION: where they differ for a reason, say so.
 as_kvm()
 {
 	if [ -n "${unlike_kvm[$1]:-}" ]; then
-		count=$((count + 1))
-		echo "ok $count kvm_$1 # SKIP ${unlike_kvm[$1]}"
+		ok "kvm_$1" unlike "$1"
+		echo "# $1 differs: ${unlike_kvm[$1]}"
 	else
 		ok "kvm_$1" same "$1" svm kvm
 	fi

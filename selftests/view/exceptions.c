@@ -212,21 +212,26 @@ SCRIPT(64, single_step,
 	"mov $3, %ecx\nmov $0xa000, %edi\nmov $0x61, %al\n" TF_ON
 	"rep stosb\nnop\n" TF_OFF STEP
 	"mov $0xc0000080, %ecx\n" TF_ON "rdmsr\nnop\n" TF_OFF STEP
-	"mov $0xd0000000, %esi\n" TF_ON "mov %eax, (%rsi)\nnop\n" TF_OFF STEP
 	TF_ON "mov %cr0, %rax\nmov %rax, %cr0\nnop\n" TF_OFF STEP
 	"xor %eax, %eax\nmov %rax, %dr6\nmov %dr6, %rbx\n");
+
+SCRIPT(64, single_step_mmio,
+	"mov $0xd0000000, %esi\n" TF_ON "mov %eax, (%rsi)\nnop\n" TF_OFF STEP
+	TF_ON "mov (%rsi), %eax\nnop\n" TF_OFF STEP);
 
 SCRIPT(64, debug_registers,
 	TRY("mov $0x1234, %eax\nmov %rax, %dr0\nmov %dr0, %rbx")
 	TRY("mov $0x123456789abc, %rax\nmov %rax, %dr3\nmov %dr3, %rbx")
 	TRY("mov %dr6, %rbx\nmov %dr7, %rcx")
-	TRY("mov $-1, %eax\nmov %rax, %dr6\nmov %dr6, %rbx")
 	TRY("mov $0x100000000, %rax\nmov %rax, %dr6")
 	TRY("mov $0x100000000, %rax\nmov %rax, %dr7")
 	TRY("xor %eax, %eax\nmov %rax, %dr6\nmov %dr6, %rbx")
 	TRY("mov %dr4, %rbx\nmov %dr5, %rcx")
 	TRY("mov %cr4, %rax\nor $8, %rax\nmov %rax, %cr4\nmov %dr4, %rbx")
-	TRY("mov $0x400, %eax\nmov %rax, %dr7\nmov %dr7, %rbx")
+	TRY("mov $0x400, %eax\nmov %rax, %dr7\nmov %dr7, %rbx"));
+
+SCRIPT(64, debug_detect,
+	TRY("mov $-1, %eax\nmov %rax, %dr6\nmov %dr6, %rbx")
 	TRY("mov $0x2400, %eax\nmov %rax, %dr7\nmov %dr1, %rbx")
 	TRY("mov %dr7, %rbx"));
 /* clang-format on */
@@ -258,7 +263,10 @@ void view_exceptions(void)
 		S("triple_fault_16", MODE_REAL, triple16,
 		  .prepare = without_idt),
 		S("single_step", MODE_LONG, single_step, .flags = LOOPS),
+		S("single_step_mmio", MODE_LONG, single_step_mmio,
+		  .flags = LOOPS),
 		S("debug_registers", MODE_LONG, debug_registers),
+		S("debug_detect", MODE_LONG, debug_detect),
 	};
 
 	scripts_run(scripts, ARRAY_LEN(scripts));

@@ -61,13 +61,15 @@ SCRIPT(64, window_code,
 	HOST(1) "sti\nint $0x80\nnop\ncli\n" STEP
 	HOST(1) "sti\nhlt\nnop\ncli\n" STEP
 	HOST(1) "sti\ncpuid\nnop\ncli\n" STEP
-	HOST(1) "mov $0xd0000000, %esi\nsti\nmov (%rsi), %eax\nnop\ncli\n"
-	STEP
 	"sti\nnop\n" HOST(2) "nop\nnop\n" STEP
 	HOST(1) "nop\nnop\n" STEP
 	"cli\nmov $5, %eax\nmov %rax, %cr8\n" STEP
 	"xor %eax, %eax\nmov %rax, %cr8\nmov %cr8, %rbx\n" STEP
 	TRY("mov $16, %eax\nmov %rax, %cr8"));
+
+SCRIPT(64, window_mmio_code,
+	HOST(1) "mov $0xd0000000, %esi\nsti\nmov (%rsi), %eax\nnop\ncli\n"
+	STEP);
 
 SCRIPT(16, window16_code,
 	"mov %ss, %cx\n" HOST(1) "sti\nnop\nnop\ncli\n" STEP
@@ -152,9 +154,10 @@ SCRIPT(64, apic_code,
 	"cli\n" IPI(0x62) HOST(5) "nop\nsti\nnop\n" STEP
 	/* halted */
 	"cli\n" IPI(0x63) "sti\nhlt\n" STEP
-	/* bad ones */
-	APIC(0x280, 0) IPI(0x05) APIC(0x280,0) APIC_READ(0x280)
-	TRY("mov $0xc0000080, %ecx\nrdmsr")
+	HOST(1));
+
+SCRIPT(64, apic_errors,
+	APIC(0xf0,0x1ff) APIC(0x280, 0) IPI(0x05) APIC(0x280,0) APIC_READ(0x280)
 	HOST(1));
 /* clang-format on */
 
@@ -210,16 +213,13 @@ SCRIPT(64, x2apic_code,
 	"mov $0x802, %ecx\n"
 	TRY("rdmsr")
 	TRY("mov $0x1b, %ecx\nmov $0xfee00d00, %eax\nxor %edx, %edx\nwrmsr")
-	APIC_READ(0x20)
 	TRY("mov $0x802, %ecx\nrdmsr")
 	TRY("mov $0x80d, %ecx\nrdmsr")
 	TRY("mov $0x80e, %ecx\nrdmsr")
-	TRY("mov $0x808, %ecx\nmov $0x45, %eax\nxor %edx, %edx\nwrmsr\nrdmsr")
+	TRY("mov $0x808, %ecx\nmov $0x40, %eax\nxor %edx, %edx\nwrmsr\nrdmsr")
 	TRY("mov %cr8, %rax")
-	TRY("mov $0x808, %ecx\nmov $0x145, %eax\nwrmsr")
 	TRY("mov $0x802, %ecx\nxor %eax, %eax\nwrmsr")
 	TRY("mov $0x80f, %ecx\nmov $0x1ff, %eax\nwrmsr\nrdmsr")
-	TRY("mov $0x80b, %ecx\nmov $1, %eax\nwrmsr")
 	TRY("mov $0x80b, %ecx\nxor %eax, %eax\nwrmsr")
 	TRY("mov $0x83f, %ecx\nmov $0x52, %eax\nwrmsr")
 	TRY("mov $0x83f, %ecx\nmov $0x152, %eax\nwrmsr")
@@ -227,8 +227,15 @@ SCRIPT(64, x2apic_code,
 	TRY("mov $0x822, %ecx\nrdmsr")
 	TRY("mov $0x823, %ecx\nrdmsr")
 	TRY("mov $0x831, %ecx\nrdmsr")
-	TRY("mov $0x1b, %ecx\nmov $0xfee00900, %eax\nxor %edx, %edx\nwrmsr")
-	TRY("mov $0x1b, %ecx\nmov $0xfee00100, %eax\nwrmsr\nrdmsr"));
+	TRY("mov $0x1b, %ecx\nmov $0xfee00900, %eax\nxor %edx, %edx\nwrmsr"));
+
+SCRIPT(64, x2apic_limits,
+	TRY("mov $0x1b, %ecx\nmov $0xfee00d00, %eax\nxor %edx, %edx\nwrmsr")
+	APIC_READ(0x20)
+	TRY("mov $0x808, %ecx\nmov $0x45, %eax\nxor %edx, %edx\nwrmsr\nrdmsr")
+	TRY("mov $0x808, %ecx\nmov $0x145, %eax\nwrmsr")
+	TRY("mov $0x80b, %ecx\nmov $1, %eax\nwrmsr")
+	TRY("mov $0x1b, %ecx\nmov $0xfee00100, %eax\nxor %edx, %edx\nwrmsr"));
 /* clang-format on */
 
 /* ---- user space steps the guest ---- */
@@ -277,9 +284,13 @@ void view_interrupts(void)
 		S("nmi", MODE_LONG, nmi_code, .on_host = nmi_host),
 		S("interrupt_windows", MODE_LONG, window_code,
 		  .on_host = irq_host),
+		S("interrupt_window_mmio", MODE_LONG, window_mmio_code,
+		  .on_host = irq_host),
 		S("interrupt_windows_16", MODE_REAL, window16_code,
 		  .prepare = stack_with_zeros, .on_host = irq_host),
 		S("apic", MODE_LONG, apic_code, WITH_IRQCHIP,
+		  .on_host = irqchip_host),
+		S("apic_errors", MODE_LONG, apic_errors, WITH_IRQCHIP,
 		  .on_host = irqchip_host),
 		S("pic", MODE_LONG, pic_code, WITH_IRQCHIP,
 		  .on_host = irqchip_host),
@@ -287,6 +298,7 @@ void view_interrupts(void)
 		S("ioapic", MODE_LONG, ioapic_code, WITH_IRQCHIP,
 		  .on_host = irqchip_host),
 		S("x2apic", MODE_LONG, x2apic_code, WITH_IRQCHIP),
+		S("x2apic_limits", MODE_LONG, x2apic_limits, WITH_IRQCHIP),
 	};
 
 	scripts_run(scripts, ARRAY_LEN(scripts));

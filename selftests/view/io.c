@@ -17,6 +17,11 @@ SCRIPT(64, ports64,
 	"mov $0xa000, %edi\nmov %rdi, %rsi\nmov $0x1122334455667788, %rax\n"
 	"mov %rax, (%rdi)\n" "outsb\noutsw\noutsl\n" STEP
 	"insb\ninsw\ninsl\n" STEP
+	TRY("mov $0x7f0000000000, %rsi\noutsb")
+	TRY("mov $0x8000000000000000, %rsi\noutsb"));
+
+SCRIPT(64, strings64,
+	"mov $0x300, %edx\nmov $0x1122334455667788, %rax\nmov %rax, 0xa000\n"
 	"mov $5, %ecx\nmov $0xa000, %esi\nrep outsw\n" STEP
 	"mov $7, %ecx\nmov $0xa100, %edi\nrep insl\n" STEP
 	"std\nmov $3, %ecx\nmov $0xa206, %edi\nrep insw\n" STEP
@@ -24,9 +29,7 @@ SCRIPT(64, ports64,
 	"xor %ecx, %ecx\nrep insb\nrep outsb\n" STEP
 	"mov $2, %ecx\nmov $0xfffff0000a300, %rdi\naddr32 rep insb\n" STEP
 	"mov $2, %ecx\nmov $0xaffe, %edi\nrep insl\n" STEP
-	TRY("mov $1, %ecx\nmov $0x7f0000000000, %rdi\nrep insb")
-	TRY("mov $0x7f0000000000, %rsi\noutsb")
-	TRY("mov $0x8000000000000000, %rsi\noutsb"));
+	TRY("mov $1, %ecx\nmov $0x7f0000000000, %rdi\nrep insb"));
 
 SCRIPT(16, ports16,
 	"mov $0x5678, %ax\nmov $0x300, %dx\n"
@@ -35,8 +38,10 @@ SCRIPT(16, ports16,
 	"in %dx, %ax\n" STEP
 	"in %dx, %eax\n" STEP
 	"mov $0xa000, %di\nmov $0x8000, %si\n"
-	"outsb\noutsw\noutsl\ninsb\ninsw\ninsl\n" STEP
-	"mov $0x900, %ax\nmov %ax, %es\nmov %ax, %ds\nmov $4, %cx\n"
+	"outsb\noutsw\noutsl\ninsb\ninsw\ninsl\n" STEP);
+
+SCRIPT(16, strings16,
+	"mov $0x300, %dx\nmov $0x900, %ax\nmov %ax, %es\nmov %ax, %ds\nmov $4, %cx\n"
 	"mov $0x1000, %di\nmov $0x1002, %si\nrep insb\n" STEP
 	"mov $4, %cx\nrep outsb\n" STEP
 	"mov $4, %cx\nxor %si, %si\nes rep outsw\n" STEP
@@ -46,6 +51,10 @@ SCRIPT(32, ports32,
 	"mov $0x12345678, %eax\nmov $0x300, %edx\n"
 	"out %al, %dx\nout %ax, %dx\nout %eax, %dx\n" STEP
 	"in %dx, %eax\n" STEP
+	"mov $0xa000, %edi\nmov $0x8000, %esi\noutsl\ninsl\n" STEP);
+
+SCRIPT(32, strings32,
+	"mov $0x300, %edx\n"
 	"mov $0xa000, %edi\nmov $0x8000, %esi\nmov $3, %ecx\nrep insl\n" STEP
 	"mov $3, %ecx\nrep outsl\n" STEP
 	TRY("mov $0x50, %eax\nmov %eax, %es\nmov $0xfffe, %edi\n"
@@ -71,11 +80,13 @@ SCRIPT(64, mmio_moves,
 	"mov %eax, %ebx\nmov %r9, 0x18(%rsi)\nmov 0x20(%rsi), %r9d\n" STEP
 	"movnti %rax, 0x30(%rsi)\n" STEP
 	"mov $0xa000, %edi\nmovsb\nmovsw\nmovsl\nmovsq\n" STEP
+	DEVICE "lodsb\nlodsl\nmov %esi, %edi\nstosw\n" STEP);
+
+SCRIPT(64, mmio_strings,
 	DEVICE "mov $3, %ecx\nmov $0xa040, %edi\nrep movsl\n" STEP
 	"mov $0xa000, %esi\nmov $0xd0000100, %edi\nmov $3, %ecx\nrep movsl\n"
 	STEP
-	"mov $3, %ecx\nrep stosb\n" STEP
-	DEVICE "lodsb\nlodsl\n" STEP);
+	"mov $3, %ecx\nrep stosb\n" STEP);
 
 SCRIPT(64, mmio_arithmetic,
 	DEVICE "mov $0x21, %eax\nmov $0x43, %ebx\n" "add %eax, (%rsi)\n" STEP
@@ -120,7 +131,10 @@ SCRIPT(64, mmio_fetch,
 
 SCRIPT(16, mmio16,
 	"mov $0xb800, %ax\nmov %ax, %es\nmov $0x1234, %ax\n"
-	"mov %ax, %es:4\nmov %es:6, %bx\nmovb $5, %es:8\n" STEP
+	"mov %ax, %es:4\nmov %es:6, %bx\nmovb $5, %es:8\n" STEP);
+
+SCRIPT(16, mmio_strings16,
+	"mov $0xb800, %ax\nmov %ax, %es\nmov $0x1234, %ax\n"
 	"xor %di, %di\nmov $3, %cx\nrep stosw\n" STEP);
 /* clang-format on */
 
@@ -140,19 +154,35 @@ static void with_vga_hole(struct vcpu *vcpu)
 		die("slots");
 }
 
+/* KVM does not set the dirty bit when it emulates a write. */
+static void with_dirty_page(struct vcpu *vcpu)
+{
+	const u64 entry = MMIO_GPA | 0xe7;
+
+	memcpy(vcpu->vm->mem + TABLES_GPA + 0x2000 + (MMIO_GPA >> 18), &entry,
+	       sizeof(entry));
+}
+
 void view_io(void)
 {
 	static const struct script scripts[] = {
 		S("ports_64", MODE_LONG, ports64),
 		S("ports_32", MODE_PROT, ports32),
 		S("ports_16", MODE_REAL, ports16),
+		S("strings_64", MODE_LONG, strings64),
+		S("strings_32", MODE_PROT, strings32),
+		S("strings_16", MODE_REAL, strings16),
 		S("mmio_moves", MODE_LONG, mmio_moves),
-		S("mmio_arithmetic", MODE_LONG, mmio_arithmetic),
+		S("mmio_strings", MODE_LONG, mmio_strings),
+		S("mmio_arithmetic", MODE_LONG, mmio_arithmetic,
+		  .prepare = with_dirty_page),
 		S("mmio_push", MODE_LONG, mmio_push),
 		S("mmio_sse", MODE_LONG, mmio_sse),
 		S("mmio_fpu", MODE_LONG, mmio_fpu),
 		S("mmio_fetch", MODE_LONG, mmio_fetch),
 		S("mmio_16", MODE_REAL, mmio16, .prepare = with_vga_hole),
+		S("mmio_strings_16", MODE_REAL, mmio_strings16,
+		  .prepare = with_vga_hole),
 	};
 
 	scripts_run(scripts, ARRAY_LEN(scripts));

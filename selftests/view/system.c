@@ -106,10 +106,6 @@ SCRIPT(64, cpuid_code,
 	/* what depends on other state */
 	"mov %cr4, %rax\nor $0x40000, %rax\nmov %rax, %cr4\n"
 	"mov $1, %eax\ncpuid\n" STEP
-	"xor %ecx, %ecx\nmov $7, %eax\nxor %edx, %edx\nxsetbv\n"
-	"mov $0xd, %eax\ncpuid\n" STEP
-	"xor %ecx, %ecx\nmov $1, %eax\nxor %edx, %edx\nxsetbv\n"
-	"mov $0xd, %eax\ncpuid\n" STEP
 	"mov $0x1b, %ecx\nmov $0xfee00100, %eax\nxor %edx, %edx\nwrmsr\n"
 	"mov $1, %eax\ncpuid\n" STEP);
 /* clang-format on */
@@ -149,8 +145,6 @@ static void fill_msrs(struct vcpu *vcpu)
 		MSR_SYSENTER_CS,
 		MSR_SYSENTER_ESP,
 		MSR_SYSENTER_EIP,
-		0x179,
-		0x17a,
 		0x17b,
 		0x1d9,
 		0x200,
@@ -166,8 +160,6 @@ static void fill_msrs(struct vcpu *vcpu)
 		0x270,
 		MSR_PAT,
 		MSR_MTRR_DEF,
-		0x400,
-		0x401,
 		0x800,
 		0x808,
 		MSR_EFER,
@@ -215,7 +207,7 @@ static void fill_writes(struct vcpu *vcpu)
 	} writes[] = {
 		{ MSR_SYSENTER_CS, 0x10 },
 		{ MSR_SYSENTER_ESP, 0x123456789000 },
-		{ MSR_SYSENTER_EIP, 0xffff800000001000 },
+		{ MSR_SYSENTER_EIP, 0x80001000 },
 		{ MSR_STAR, 0x0023001000000000 },
 		{ MSR_LSTAR, 0xffffffff80001000 },
 		{ MSR_CSTAR, 0x1000 },
@@ -246,9 +238,6 @@ static void fill_writes(struct vcpu *vcpu)
 		{ MSR_APIC_BASE, 0xfee00800 },
 		{ MSR_APIC_BASE, 1ull << 50 },
 		{ MSR_APIC_BASE, 0xfee00901 },
-		{ 0x179, 0 },
-		{ 0x17a, 0 },
-		{ 0x17a, 7 },
 		{ 0x12345, 0 },
 		{ 0xc0001fff, 0 },
 	};
@@ -298,7 +287,6 @@ SCRIPT(64, control_code,
 	CR_CHANGE(4, or, 0x20000) CR_CHANGE(4,xor,0x40000)
 	CR_CHANGE(4, or,0x200000) CR_CHANGE(4, or, 0x400000)
 	CR_CHANGE(4,and,~0x20)
-	TRY("mov %cr4, %rax\nbts $40, %rax\nmov %rax, %cr4")
 	TRY("mov %cr3, %rax\nor $0x18, %rax\nmov %rax, %cr3\nmov %cr3, %rbx")
 	TRY("mov $0x100000, %eax\nmov %rax, %cr3")
 	TRY("mov $7, %eax\nmov %rax, %cr8\nmov %cr8, %rbx")
@@ -308,7 +296,11 @@ SCRIPT(64, control_code,
 	/* MOV from CR1 */
 	TRY(".byte 0x0f, 0x22, 0xe8")
 	/* MOV to CR5 */
-	TRY("wbinvd\ninvd\npause\nxor %ecx, %ecx\nxor %edx, %edx\nmonitor\n")
+	TRY("wbinvd\ninvd\npause"));
+
+SCRIPT(64, refused_code,
+	TRY("mov %cr4, %rax\nbts $40, %rax\nmov %rax, %cr4")
+	TRY("xor %ecx, %ecx\nxor %edx, %edx\nmonitor")
 	TRY("rdpmc"));
 /* clang-format on */
 
@@ -428,7 +420,14 @@ SCRIPT(64, fpu_code,
 	TRY("mov %cr4, %rax\nbts $18, %rax\nmov %rax, %cr4")
 	TRY("xgetbv")
 	TRY("vaddps %xmm0, %xmm1, %xmm2")
-	TRY("mov $7, %eax\nxor %edx, %edx\nxsetbv\nxgetbv")
+	TRY("fxsave64 0x2e400\nfninit\nfxrstor64 0x2e400"));
+
+SCRIPT(64, xcr0_code,
+	TRY("pcmpeqd %xmm15, %xmm15")
+	TRY("mov %cr4, %rax\nbts $18, %rax\nmov %rax, %cr4")
+	TRY("xor %ecx, %ecx\nmov $7, %eax\nxor %edx, %edx\nxsetbv\nxgetbv")
+	"mov $0xd, %eax\ncpuid\n" STEP
+	"xor %ecx, %ecx\nxor %edx, %edx\n"
 	TRY("vinsertf128 $1, %xmm15, %ymm15, %ymm3\nvmovups %ymm3, 0xa060")
 	TRY("mov $6, %eax\nxsetbv\n")
 	TRY("mov $0, %eax\nxsetbv\n")
@@ -439,7 +438,7 @@ SCRIPT(64, fpu_code,
 	TRY("vzeroall\nmov $7, %eax\nxor %edx, %edx\nxrstor (%rdi)")
 	TRY("movb $1, 0x2e210\nxrstor (%rdi)")
 	TRY("xor %ecx, %ecx\nmov $1, %eax\nxor %edx, %edx\nxsetbv\nxgetbv")
-	TRY("fxsave64 0x2e400\nfninit\nfxrstor64 0x2e400"));
+	"mov $0xd, %eax\ncpuid\n" STEP);
 /* clang-format on */
 
 /* ---- system calls ---- */
@@ -540,10 +539,12 @@ void view_system(void)
 		S("msr_writes", MODE_LONG, wrmsr_code, WITH_IRQCHIP,
 		  fill_writes),
 		S("control_registers", MODE_LONG, control_code),
+		S("refused", MODE_LONG, refused_code),
 		S("control_registers_32", MODE_PROT, control32_code),
 		S("paging", MODE_LONG, paging_code, .prepare = fill_window),
 		S("smep", MODE_LONG, smep_code, .prepare = fill_smep_window),
 		S("fpu", MODE_LONG, fpu_code),
+		S("xcr0", MODE_LONG, xcr0_code),
 		S("syscall", MODE_LONG, syscall_code),
 		S("sysenter", MODE_PROT, sysenter_code),
 		S("hypercall", MODE_LONG, hypercall_code,

@@ -205,10 +205,9 @@ u64 lv_apic_base(struct lv_vcpu *v)
 
 static int lv_user_apic_base(struct lv_vcpu *v, u64 base)
 {
-	u64 valid = LV_APIC_BASE_BSP | LV_APIC_BASE_ENABLE |
-		    (GENMASK_ULL(v->phys_bits - 1, 12));
+	u64 flags = LV_APIC_BASE_BSP | LV_APIC_BASE_ENABLE;
 
-	if (base & ~valid)
+	if (base & ~PAGE_MASK & ~flags)
 		return -EINVAL;
 	v->msrs.apic_base = base;
 	return 0;
@@ -217,9 +216,12 @@ static int lv_user_apic_base(struct lv_vcpu *v, u64 base)
 /** lv_set_apic_base - write IA32_APIC_BASE; 0 or -EINVAL */
 int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host)
 {
-	int err = v->apic ? lv_lapic_set_base(v->apic, base, host)
-			  : lv_user_apic_base(v, base);
+	int err;
 
+	if (base >> v->phys_bits)
+		return -EINVAL;
+	err = v->apic ? lv_lapic_set_base(v->apic, base, host)
+		      : lv_user_apic_base(v, base);
 	if (!err)
 		lv_cpuid_refresh(v);
 	return err;

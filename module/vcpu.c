@@ -435,11 +435,11 @@ static void lv_fill_run(struct lv_vcpu *v)
 	run->if_flag = !!(lv_rflags(v) & X86_EFLAGS_IF);
 	run->flags = 0;
 	run->cr8 = lv_cr8(v);
-	run->apic_base = v->apic ? v->apic->base : LV_APIC_DEFAULT_BASE;
+	run->apic_base = lv_apic_base(v);
 	run->ready_for_interrupt_injection =
 		v->vm->irqchip_mode == LV_IRQCHIP_KERNEL ||
 		(!v->irq.type && v->user_irq < 0 && !v->injecting &&
-		 lv_call(irq_allowed)(v));
+		 !v->ex.pending && !v->ex.injected && lv_call(irq_allowed)(v));
 }
 
 static void lv_note_thread(struct lv_vcpu *v)

@@ -61,9 +61,8 @@ configurations()
 	local lab kernel smp some=("${kernels[@]}")
 
 	if [ ${#kernels[@]} -eq 0 ] && [ ${#cpus[@]} -eq 0 ]; then
-		for lab in "${labs[@]}"; do
-			printf '%s\n' "${defaults[@]}" | grep "^$lab/"
-		done
+		printf '%s\n' "${defaults[@]}" |
+			grep -E "^($(IFS='|'; echo "${labs[*]}"))/"
 		return
 	fi
 	[ ${#cpus[@]} -gt 0 ] || cpus=(1 2)

@@ -261,7 +261,9 @@ void svm_run(struct lv_vcpu *v, struct lv_exit *exit)
 	if (svm_backend.has_next_rip && control->next_rip)
 		exit->insn_len = control->next_rip - v->rip;
 	exit->interrupted.type = LV_EVENT_NONE;
-	if (unlikely(control->exit_int_info & SVM_EXITINTINFO_VALID))
+	/* After a triple fault there is nothing to deliver again. */
+	if (unlikely(control->exit_int_info & SVM_EXITINTINFO_VALID) &&
+	    control->exit_code != SVM_EXIT_SHUTDOWN)
 		svm_decode_interrupted(control, &exit->interrupted);
 	if (s->virq)
 		svm_settle_irq(s, &exit->interrupted);

@@ -199,6 +199,16 @@ static inline bool lv_clears_branch_history(void)
 #endif
 }
 
+/* 6.9: with FRED the kernel has no IDT, and INT 2 is not the way to an NMI. */
+static inline bool lv_host_uses_fred(void)
+{
+#ifdef X86_FEATURE_FRED
+	return cpu_feature_enabled(X86_FEATURE_FRED);
+#else
+	return false;
+#endif
+}
+
 /* A VM exit took an NMI of the host's: deliver it. NMIs are blocked. */
 static inline void lv_deliver_host_nmi(void)
 {

@@ -8,6 +8,7 @@
 #include <asm/io.h>
 #include <asm/msr.h>
 
+#include "../compat.h"
 #include "vmx.h"
 
 DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
@@ -26,6 +27,10 @@ static int vmx_check_cpu(void)
 	    !(feat_ctl & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX)) {
 		pr_err("VMX is switched off by the firmware; enable it in the setup menu\n");
 		return -EACCES;
+	}
+	if (lv_host_uses_fred()) {
+		pr_err("this kernel uses FRED, which Labvisor does not support; boot with fred=off\n");
+		return -EOPNOTSUPP;
 	}
 	return 0;
 }

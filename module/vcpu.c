@@ -28,7 +28,7 @@ static void lv_load_on_this_cpu(struct lv_vcpu *v)
 {
 	int cpu = smp_processor_id();
 
-	/* If it fails the run loop notices and stops: lv_cpu_ready(). */
+	/* If it fails the run loop notices and stops: lv_cpu_on. */
 	if (lv_cpu_enter())
 		lv_call(load)(v, cpu);
 	WRITE_ONCE(v->cpu, cpu);
@@ -174,14 +174,14 @@ static void lv_cr8_moved(struct lv_vcpu *v)
 	lv_request(v, LV_REQ_EVENT);
 }
 
-/* Exits that have nothing to do with guest memory, once their length is known. */
-#define LV_EXITS_WITHOUT_MEMORY                                         \
-	(BIT(LV_EXIT_IRQ_WINDOW) | BIT(LV_EXIT_NMI_WINDOW) |            \
-	 BIT(LV_EXIT_CPUID) | BIT(LV_EXIT_RDMSR) | BIT(LV_EXIT_TPR) |   \
-	 BIT(LV_EXIT_HLT) | BIT(LV_EXIT_PAUSE) | BIT(LV_EXIT_MONITOR) | \
-	 BIT(LV_EXIT_MWAIT) | BIT(LV_EXIT_INVD) | BIT(LV_EXIT_WBINVD) | \
-	 BIT(LV_EXIT_XSETBV) | BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP))
+/* Instructions that have nothing to do with guest memory. */
+#define LV_EXITS_WITHOUT_MEMORY                                           \
+	(BIT(LV_EXIT_CPUID) | BIT(LV_EXIT_RDMSR) | BIT(LV_EXIT_HLT) |     \
+	 BIT(LV_EXIT_PAUSE) | BIT(LV_EXIT_MONITOR) | BIT(LV_EXIT_MWAIT) | \
+	 BIT(LV_EXIT_INVD) | BIT(LV_EXIT_WBINVD) | BIT(LV_EXIT_XSETBV) |  \
+	 BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP))
 
+/* If their length is known, not even the instruction has to be fetched. */
 static __always_inline int lv_handle_with_memory(struct lv_vcpu *v,
 						 struct lv_exit *exit)
 {

@@ -57,7 +57,9 @@ void vmx_vcpu_free(struct lv_vcpu *v)
 {
 	struct vmx_vcpu *s = to_vmx(v);
 
-	vmx_deactivate(s);
+	/* Without one, vmx_vcpu_init() may not even have begun. */
+	if (s->vmcs)
+		vmx_deactivate(s);
 	if (s->vpid)
 		ida_free(&vmx_vpids, s->vpid);
 	free_page((unsigned long)s->apic_page);

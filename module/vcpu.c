@@ -389,10 +389,11 @@ static int lv_serve_work(struct lv_vcpu *v)
 	return err;
 }
 
-static bool lv_user_wants_window(struct lv_vcpu *v)
+/* Could the guest take an interrupt from user space now? */
+static bool lv_takes_user_irq(struct lv_vcpu *v)
 {
-	return v->run->request_interrupt_window && !v->irq.type &&
-	       v->user_irq < 0 && lv_call(irq_allowed)(v);
+	return !v->irq.type && v->user_irq < 0 && !v->injecting &&
+	       !v->ex.pending && !v->ex.injected && lv_call(irq_allowed)(v);
 }
 
 static int lv_run_loop(struct lv_vcpu *v)
@@ -418,7 +419,8 @@ static int lv_run_loop(struct lv_vcpu *v)
 		}
 		if (out != LV_RESUME)
 			return out;
-		if (unlikely(lv_user_wants_window(v)))
+		if (unlikely(v->run->request_interrupt_window) &&
+		    lv_takes_user_irq(v))
 			return lv_exit_to_user(v, KVM_EXIT_IRQ_WINDOW_OPEN);
 		out = lv_serve_work(v);
 		if (out)
@@ -436,10 +438,9 @@ static void lv_fill_run(struct lv_vcpu *v)
 	run->flags = 0;
 	run->cr8 = lv_cr8(v);
 	run->apic_base = lv_apic_base(v);
-	run->ready_for_interrupt_injection =
-		v->vm->irqchip_mode == LV_IRQCHIP_KERNEL ||
-		(!v->irq.type && v->user_irq < 0 && !v->injecting &&
-		 !v->ex.pending && !v->ex.injected && lv_call(irq_allowed)(v));
+	run->ready_for_interrupt_injection = v->vm->irqchip_mode ==
+						     LV_IRQCHIP_KERNEL ||
+					     lv_takes_user_irq(v);
 }
 
 static void lv_note_thread(struct lv_vcpu *v)

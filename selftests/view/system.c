@@ -298,10 +298,11 @@ SCRIPT(64, control_code,
 	/* MOV to CR5 */
 	TRY("wbinvd\ninvd\npause"));
 
-SCRIPT(64, refused_code,
+SCRIPT(64, choices_code,
 	TRY("mov %cr4, %rax\nbts $40, %rax\nmov %rax, %cr4")
 	TRY("xor %ecx, %ecx\nxor %edx, %edx\nmonitor")
-	TRY("rdpmc"));
+	TRY("rdpmc")
+	TRY("mov $0x1a0, %ecx\nrdmsr"));
 /* clang-format on */
 
 /*
@@ -539,7 +540,7 @@ void view_system(void)
 		S("msr_writes", MODE_LONG, wrmsr_code, WITH_IRQCHIP,
 		  fill_writes),
 		S("control_registers", MODE_LONG, control_code),
-		S("refused", MODE_LONG, refused_code),
+		S("choices", MODE_LONG, choices_code),
 		S("control_registers_32", MODE_PROT, control32_code),
 		S("paging", MODE_LONG, paging_code, .prepare = fill_window),
 		S("smep", MODE_LONG, smep_code, .prepare = fill_smep_window),

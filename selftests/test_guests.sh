@@ -71,6 +71,26 @@ fast_guest()
 	guest 5 "$fast" 2 'nproc; exit 5' && says 2
 }
 
+# on_vmx STATUS GUEST COMMAND: the same in Bochs, by the way that a person takes.
+on_vmx()
+{
+	local status=0
+
+	LAB=bochs GUEST=$2 SMP=2 CMD=$3 "$LAB_DIR/run" </dev/null \
+		>"$scratch/out" 2>"$scratch/err" || status=$?
+	[ "$status" -eq "$1" ]
+}
+
+stock_guest_on_vmx()
+{
+	on_vmx 0 stock 'uname -r; nproc' && says "$release" && says 2
+}
+
+fast_guest_on_vmx()
+{
+	on_vmx 5 fast 'nproc; exit 5' && says 2
+}
+
 power_off()
 {
 	guest 0 "$fast" 1 'poweroff -f'
@@ -112,6 +132,8 @@ initrd=$("$LAB_DIR/initramfs" guest)
 
 ok stock_guest stock_guest
 ok fast_guest fast_guest
+ok stock_guest_on_vmx stock_guest_on_vmx
+ok fast_guest_on_vmx fast_guest_on_vmx
 ok power_off power_off
 if git -C "$LAB_TOP" rev-parse 2>/dev/null; then
 	ok make_run_stock make_run stock

@@ -29,10 +29,14 @@ bochs_check()
 }
 
 # A line of the kernel log costs as much as 400,000 other instructions: hear
-# only warnings until the init. A reset is a triple fault, which ends Bochs.
+# only warnings until the init. A reset is a triple fault, which ends Bochs. Of
+# several CPUs none may sleep: see docs/emulators.md.
 bochs_words()
 {
-	echo loglevel=5 reboot=t tsc=reliable no_timer_check
+	local words='loglevel=5 reboot=t tsc=reliable no_timer_check'
+
+	[ "$smp" -eq 1 ] || words+=' idle=poll'
+	echo "$words"
 }
 
 # From the init on, everything is heard, as on QEMU.

@@ -7,32 +7,8 @@
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
-
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-count=0
-
-# ok NAME COMMAND...
-ok()
-{
-	local name=$1
-	shift
-
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count $name"
-	else
-		cat "$scratch/out" "$scratch/err" 2>/dev/null |
-			tail -n 30 | sed 's/^/# /'
-		echo "not ok $count $name"
-	fi
-}
-
-skip()
-{
-	count=$((count + 1))
-	echo "ok $count $1 # SKIP $2"
-}
+# shellcheck source-path=SCRIPTDIR source=tap.sh
+source "$LAB_TOP/selftests/tap.sh"
 
 # host STATUS OPTION... -- COMMAND...
 host()

@@ -6,24 +6,8 @@ set -uo pipefail
 
 tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 host=$tests/../lab/host
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-count=0
-
-# ok NAME CONDITION...
-ok()
-{
-	local name=$1
-	shift
-
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count $name"
-	else
-		head -n 20 "$scratch/out" "$scratch/err" | sed 's/^/# /'
-		echo "not ok $count $name"
-	fi
-}
+# shellcheck source-path=SCRIPTDIR source=tap.sh
+source "$tests/tap.sh"
 
 # boot STATUS WORDS OPTION... -- COMMAND...: does it end with this status, and
 # with these words on standard error?

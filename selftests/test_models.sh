@@ -6,33 +6,18 @@
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=tap.sh
+source "$LAB_TOP/selftests/tap.sh"
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
 module=$("$LAB_DIR/module" fast) || die "the module does not build"
 programs=$LAB_BUILD/selftests
-count=0
-
-# ok NAME CONDITION...
-ok()
-{
-	local name=$1
-	shift
-
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count $name"
-	else
-		tail -n 20 "$scratch/out" "$scratch/err" | sed 's/^/# /'
-		echo "not ok $count $name"
-	fi
-}
 
 # on LAB CPU COMMAND: its output is in $scratch/out.
 on()
 {
-	"$LAB_DIR/host" --lab "$1" --cpu "$2" --kernel fast --timeout 100 --file "$module" \
-		--file "$programs/exits_io" --file "$programs/memslots" --log "$scratch/log" \
+	"$LAB_DIR/host" --lab "$1" --cpu "$2" --kernel fast --timeout 100 \
+		--log "$scratch/log" --file "$module" \
+		--file "$programs/exits_io" --file "$programs/memslots" \
 		-- sh -c "$3" >"$scratch/out" 2>"$scratch/err"
 }
 

@@ -6,27 +6,10 @@
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=tap.sh
+source "$LAB_TOP/selftests/tap.sh"
 
 tests=$LAB_TOP/selftests
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-count=0
-
-# ok NAME COMMAND...
-ok()
-{
-	local name=$1
-	shift
-
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count $name"
-	else
-		cat "$scratch/out" "$scratch/err" 2>/dev/null |
-			tail -n 30 | sed 's/^/# /'
-		echo "not ok $count $name"
-	fi
-}
 
 # boot STATUS CPUS OPTION... -- COMMAND...: does the lab host end like that?
 boot()

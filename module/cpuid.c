@@ -392,6 +392,34 @@ bool lv_guest_has(struct lv_vcpu *v, unsigned int x86_feature)
 	return v->caps[x86_feature / 32] & BIT(x86_feature % 32);
 }
 
+/** lv_pv_has - may the guest use this KVM_FEATURE_*? */
+bool lv_pv_has(struct lv_vcpu *v, unsigned int feature)
+{
+	const struct kvm_cpuid_entry2 *e;
+
+	if (likely(!v->pv_enforced))
+		return true;
+	e = lv_cpuid_find(v, KVM_CPUID_FEATURES, 0);
+	return e && e->eax & BIT(feature);
+}
+
+/** lv_shows_mwait - does CPUID say that the guest has MONITOR and MWAIT? */
+bool lv_shows_mwait(struct lv_vcpu *v)
+{
+	if (v->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)
+		return v->misc_enable & MSR_IA32_MISC_ENABLE_MWAIT;
+	return lv_guest_has(v, X86_FEATURE_MWAIT);
+}
+
+/* Leaf 0xd tells the size of an XSAVE area for the current XCR0. */
+static u32 lv_cpuid_xsave_size(struct lv_vcpu *v,
+			       const struct kvm_cpuid_entry2 *e)
+{
+	if (e->index == 1 && !(e->eax & BIT(F(XSAVEC) % 32)))
+		return 0;
+	return lv_xsave_size(lv_xcr0(v), e->index == 1);
+}
+
 /* Bits of CPUID that follow the vCPU's state. */
 static void lv_cpuid_apply(struct lv_vcpu *v, struct kvm_cpuid_entry2 *entry,
 			   u32 nr)
@@ -399,18 +427,25 @@ static void lv_cpuid_apply(struct lv_vcpu *v, struct kvm_cpuid_entry2 *entry,
 	struct kvm_cpuid_entry2 *e;
 
 	for (e = entry; e < entry + nr; e++) {
+		if (e->function == 0xd && e->index < 2)
+			e->ebx = lv_cpuid_xsave_size(v, e);
 		if (e->function != 1)
 			continue;
 		e->ecx &= ~BIT(F(OSXSAVE) % 32);
 		if (v->cr4 & X86_CR4_OSXSAVE)
 			e->ecx |= BIT(F(OSXSAVE) % 32);
+		if (v->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) {
+			e->ecx &= ~BIT(F(MWAIT) % 32);
+			if (lv_shows_mwait(v))
+				e->ecx |= BIT(F(MWAIT) % 32);
+		}
 		e->edx &= ~BIT(F(APIC) % 32);
 		if (lv_apic_base(v) & LV_APIC_BASE_ENABLE)
 			e->edx |= BIT(F(APIC) % 32);
 	}
 }
 
-/** lv_cpuid_refresh - CR4 or the APIC base changed: so does CPUID */
+/** lv_cpuid_refresh - the vCPU's state changed, and so does its CPUID */
 void lv_cpuid_refresh(struct lv_vcpu *v)
 {
 	lv_cpuid_apply(v, v->cpuid, v->nr_cpuid);
@@ -460,7 +495,9 @@ void lv_cpuid_changed(struct lv_vcpu *v)
 
 	v->cr4_allowed = LV_CR4_BASE;
 	for (i = 0; i < ARRAY_SIZE(lv_cr4_features); i++)
-		if (lv_guest_has(v, lv_cr4_features[i].feature) &&
+		/* Before it has a CPUID it may have everything. */
+		if ((!v->nr_cpuid ||
+		     lv_guest_has(v, lv_cr4_features[i].feature)) &&
 		    lv_feature_offered(lv_cr4_features[i].feature))
 			v->cr4_allowed |= lv_cr4_features[i].cr4;
 
@@ -506,6 +543,7 @@ LV_IOCTL(set_cpuid2)
 		return PTR_ERR(entry);
 	/* A guest that ran keeps its CPU; the same again does no harm. */
 	lv_cpuid_apply(v, entry, nr);
+	lv_cpuid_refresh(v);
 	if (!lv_cpuid_valid(entry, nr) ||
 	    (v->stat.exits && (nr != v->nr_cpuid ||
 			       memcmp(entry, v->cpuid, nr * sizeof(*entry))))) {
@@ -522,6 +560,7 @@ LV_IOCTL(set_cpuid2)
 
 LV_IOCTL(get_cpuid2)
 {
+	lv_cpuid_refresh(v);
 	return lv_cpuid_copy_out(arg, v->cpuid, v->nr_cpuid);
 }
 
@@ -556,15 +595,6 @@ static struct kvm_cpuid_entry2 lv_cpuid_missing(struct lv_vcpu *v, u32 function,
 							  .edx = e->edx };
 	}
 	return (struct kvm_cpuid_entry2){};
-}
-
-/* Leaf 0xd tells the size of an XSAVE area for the current XCR0. */
-static u32 lv_cpuid_xsave_size(struct lv_vcpu *v,
-			       const struct kvm_cpuid_entry2 *e)
-{
-	if (e->index == 1 && !(e->eax & BIT(F(XSAVEC) % 32)))
-		return 0;
-	return lv_xsave_size(lv_xcr0(v), e->index == 1);
 }
 
 static void lv_cpuid_give(struct lv_vcpu *v, const struct kvm_cpuid_entry2 *e)

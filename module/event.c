@@ -318,7 +318,9 @@ void lv_inject_events(struct lv_vcpu *v)
 	busy = lv_inject_again(v);
 	if (!busy && v->injecting)
 		lv_hand_over(v, &none);
-	busy = lv_inject_new_nmi(v, busy);
-	lv_inject_new_irq(v, busy);
+	if (likely(!(v->guest_debug & KVM_GUESTDBG_BLOCKIRQ))) {
+		busy = lv_inject_new_nmi(v, busy);
+		lv_inject_new_irq(v, busy);
+	}
 	lv_update_tpr(v);
 }

@@ -293,6 +293,10 @@ static int lv_handle_cr(struct lv_vcpu *v, struct lv_exit *exit)
 
 static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 {
+	static const struct lv_exit bd = {
+		.ex = { .vector = X86_TRAP_DB, .payload = LV_DR6_BD },
+	};
+	bool user_bps = v->guest_debug & KVM_GUESTDBG_USE_HW_BP;
 	unsigned int gpr = exit->cr.gpr, nr = exit->cr.nr;
 	struct lv_insn insn;
 	int out;
@@ -307,7 +311,9 @@ static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 		return lv_inject_ud(v);
 	if (lv_call(cpl)(v))
 		return lv_inject_gp(v);
-	if (v->dr7 & LV_DR7_GD) {
+	if (user_bps ? v->debug_dr7 & LV_DR7_GD : v->dr7 & LV_DR7_GD) {
+		if (user_bps)
+			return lv_exit_debug(v, &bd);
 		lv_queue_debug(v, LV_DR6_BD);
 		return LV_RESUME;
 	}
@@ -326,6 +332,9 @@ static int lv_handle_exception(struct lv_vcpu *v, const struct lv_exit *exit)
 
 	switch (exit->ex.vector) {
 	case X86_TRAP_DB:
+		/* A step over STI ends its shadow: the next one can begin. */
+		if (v->guest_debug & KVM_GUESTDBG_SINGLESTEP)
+			lv_call(set_shadow)(v, 0);
 		if (v->guest_debug & wants_db)
 			return lv_exit_debug(v, exit);
 		lv_queue_debug(v, exit->ex.payload);
@@ -335,6 +344,8 @@ static int lv_handle_exception(struct lv_vcpu *v, const struct lv_exit *exit)
 			return lv_exit_debug(v, exit);
 		return lv_internal_error(
 			v, KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON, exit);
+	case X86_TRAP_UD:
+		return lv_handle_ud(v);
 	case X86_TRAP_AC:
 		lv_queue_exception_error(v, X86_TRAP_AC, exit->ex.error);
 		return LV_RESUME;
@@ -383,7 +394,8 @@ static int lv_handle_pause(struct lv_vcpu *v, const struct lv_exit *exit)
 
 static int lv_handle_mwait(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	if (!lv_guest_has(v, X86_FEATURE_MWAIT))
+	if (v->vm->quirks_off & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS &&
+	    !lv_shows_mwait(v))
 		return lv_inject_ud(v);
 	return lv_skip_insn(v, exit);
 }

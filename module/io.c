@@ -22,6 +22,8 @@ enum lv_io_state {
 	LV_IO_PORT_INS,
 	LV_IO_MMIO_READ,
 	LV_IO_MMIO_WRITE,
+	LV_IO_RDMSR,
+	LV_IO_WRMSR,
 };
 
 /** struct lv_frag - part of an access that lies in one page, up to 8 bytes */
@@ -48,7 +50,7 @@ struct lv_io {
 	gpa_t known_gpa; /* where the faulting access goes, without a walk */
 	u32 known_access; /* what the CPU has found to be allowed there */
 	bool sleepable; /* the emulation stopped: it must not sleep */
-	u8 port_len; /* length of the IN that waits */
+	u8 insn_len; /* length of the IN, RDMSR or WRMSR that waits */
 	u8 port_size; /* what it reads */
 	struct lv_string_io string; /* what an INS or OUTS transfers */
 	void *port_page; /* page LV_VCPU_PIO_PAGE of the vCPU's mmap */
@@ -547,14 +549,14 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
 	io->state = LV_IO_PORT_IN;
 	io->rip = lv_rip(v);
-	io->port_len = exit->insn_len;
+	io->insn_len = exit->insn_len;
 	io->port_size = exit->io.size;
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, true);
 }
 
 static int lv_port_in_done(struct lv_vcpu *v)
 {
-	const struct lv_exit exit = { .insn_len = v->io->port_len };
+	const struct lv_exit exit = { .insn_len = v->io->insn_len };
 
 	lv_port_result(v, v->io->port_page, v->io->port_size);
 	return lv_skip_insn(v, &exit);
@@ -701,6 +703,42 @@ int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 	return exit->io.in ? lv_port_in(v, exit) : lv_port_out(v, exit);
 }
 
+/* ---- MSRs that user space answers for ---- */
+
+/*
+ * lv_msr_failed - RDMSR or WRMSR of a guest fails, for KVM_MSR_EXIT_REASON_*
+ * @reason. User space may want to answer it; else it is #GP.
+ */
+int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
+		  u32 reason)
+{
+	struct kvm_run *run = v->run;
+	struct lv_io *io = v->io;
+
+	if (!(READ_ONCE(v->vm->user_msrs) & reason))
+		return lv_inject_gp(v);
+	io->state = write ? LV_IO_WRMSR : LV_IO_RDMSR;
+	io->rip = lv_rip(v);
+	io->insn_len = exit->insn_len;
+	run->msr.error = 0;
+	run->msr.reason = reason;
+	run->msr.index = v->regs[LV_RCX];
+	run->msr.data = write ? lv_edx_eax(v) : 0;
+	return lv_exit_to_user(v,
+			       write ? KVM_EXIT_X86_WRMSR : KVM_EXIT_X86_RDMSR);
+}
+
+static int lv_msr_done(struct lv_vcpu *v, bool read)
+{
+	const struct lv_exit exit = { .insn_len = v->io->insn_len };
+
+	if (v->run->msr.error)
+		return lv_inject_gp(v);
+	if (read)
+		lv_set_edx_eax(v, v->run->msr.data);
+	return lv_skip_insn(v, &exit);
+}
+
 /** lv_complete_io - continue what the last KVM_RUN left to user space */
 int lv_complete_io(struct lv_vcpu *v)
 {
@@ -717,6 +755,9 @@ int lv_complete_io(struct lv_vcpu *v)
 		return lv_port_in_done(v);
 	case LV_IO_PORT_INS:
 		lv_emul_begin(v, &io->emul);
+		/* User space may have changed the count. */
+		io->string.count =
+			lv_emul_string_limit(&io->emul, io->string.count);
 		return lv_port_ins_done(v);
 	case LV_IO_MMIO_WRITE:
 		return lv_send_writes(v);
@@ -724,6 +765,9 @@ int lv_complete_io(struct lv_vcpu *v)
 		memcpy(frag->data, v->run->mmio.data, frag->len);
 		io->nr_reads++;
 		return lv_emulate_insn(v);
+	case LV_IO_RDMSR:
+	case LV_IO_WRMSR:
+		return lv_msr_done(v, state == LV_IO_RDMSR);
 	default:
 		return LV_RESUME;
 	}

@@ -12,6 +12,16 @@
 #define LV_DISABLE_EXITS \
 	(KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE)
 
+/* What KVM does unless user space objects. */
+#define LV_QUIRKS                             \
+	(KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT | \
+	 KVM_X86_QUIRK_FIX_HYPERCALL_INSN |   \
+	 KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
+#define LV_USER_MSRS                                               \
+	(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | \
+	 KVM_MSR_EXIT_REASON_FILTER)
+#define LV_MIN_MMU_PAGES 64 /* less than that KVM refuses */
+
 /* ---- capabilities ---- */
 
 #define C(name) KVM_CAP_##name
@@ -31,7 +41,10 @@ static const u16 lv_caps[] = {
 	C(IRQFD_RESAMPLE), C(IOEVENTFD), C(IOEVENTFD_ANY_LENGTH),
 	C(IOEVENTFD_NO_LENGTH), C(COALESCED_PIO), C(SET_BOOT_CPU_ID),
 	C(SET_TSS_ADDR), C(SET_IDENTITY_MAP_ADDR), C(USER_NMI), C(HLT),
-	C(ENABLE_CAP_VM), C(CHECK_EXTENSION_VM), C(INTERNAL_ERROR_DATA),
+	C(ENABLE_CAP), C(ENABLE_CAP_VM), C(CHECK_EXTENSION_VM),
+	C(INTERNAL_ERROR_DATA), C(X86_USER_SPACE_MSR), C(X86_MSR_FILTER),
+	C(MSR_PLATFORM_INFO), C(ENFORCE_PV_FEATURE_CPUID), C(VCPU_ATTRIBUTES),
+	C(BINARY_STATS_FD), C(MMU_SHADOW_CACHE_CONTROL), C(DISABLE_QUIRKS),
 };
 /* clang-format on */
 
@@ -51,6 +64,7 @@ static const struct {
 	{ KVM_CAP_ADJUST_CLOCK, LV_CLOCK_FLAGS },
 	{ KVM_CAP_COALESCED_MMIO, LV_VCPU_COALESCED_PAGE },
 	{ KVM_CAP_X86_DISABLE_EXITS, LV_DISABLE_EXITS },
+	{ KVM_CAP_DISABLE_QUIRKS2, LV_QUIRKS },
 };
 
 LV_IOCTL(check_extension)
@@ -95,9 +109,43 @@ LV_IOCTL(enable_cap)
 			return -EINVAL;
 		vm->manual_dirty_log = val;
 		return 0;
+	case KVM_CAP_DISABLE_QUIRKS2:
+		if (val & ~(u64)LV_QUIRKS)
+			return -EINVAL;
+		fallthrough;
+	case KVM_CAP_DISABLE_QUIRKS:
+		WRITE_ONCE(vm->quirks_off, val);
+		lv_request_all(vm, LV_REQ_INTERCEPTS, false);
+		return 0;
+	case KVM_CAP_X86_USER_SPACE_MSR:
+		if (val & ~(u64)LV_USER_MSRS)
+			return -EINVAL;
+		WRITE_ONCE(vm->user_msrs, val);
+		return 0;
+	case KVM_CAP_MSR_PLATFORM_INFO:
+		vm->hide_platform_info = !val;
+		return 0;
+	case KVM_CAP_MAX_VCPU_ID:
+		/* Once, and not once there are vCPUs that it may forbid. */
+		if (!val || val > LV_MAX_VCPUS ||
+		    (val != vm->max_vcpu_id &&
+		     (vm->max_vcpu_id || vm->nr_vcpus)))
+			return -EINVAL;
+		vm->max_vcpu_id = val;
+		return 0;
 	default:
 		return -EINVAL;
 	}
+}
+
+LV_IOCTL(enable_vcpu_cap)
+{
+	const struct kvm_enable_cap *cap = data;
+
+	if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+		return -EINVAL;
+	v->pv_enforced = cap->args[0];
+	return 0;
 }
 
 /* ---- small ones ---- */
@@ -144,6 +192,23 @@ LV_IOCTL(set_boot_cpu_id)
 		return -EINVAL;
 	vm->boot_cpu_id = arg;
 	return 0;
+}
+
+/*
+ * A limit for KVM's shadow page tables. With nested paging KVM does not keep
+ * to it either; ours are charged to the process.
+ */
+LV_IOCTL(set_nr_mmu_pages)
+{
+	if (arg < LV_MIN_MMU_PAGES)
+		return -EINVAL;
+	vm->nr_mmu_pages = arg;
+	return 0;
+}
+
+LV_IOCTL(get_nr_mmu_pages)
+{
+	return vm->nr_mmu_pages;
 }
 
 /* ---- dispatch ---- */

@@ -39,9 +39,10 @@
 #define LV_NR_USER_REGIONS 512
 
 /* What KVM_SET_GUEST_DEBUG can leave on. */
-#define LV_GUESTDBG                                      \
-	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | \
-	 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP)
+#define LV_GUESTDBG                                        \
+	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |   \
+	 KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP | \
+	 KVM_GUESTDBG_BLOCKIRQ)
 
 #define LV_DR6_BD BIT(13)
 #define LV_DR7_ENABLED GENMASK(7, 0)
@@ -74,6 +75,7 @@ enum lv_request {
 	LV_REQ_TPR, /* tell user space about an access to the TPR */
 	LV_REQ_STEP, /* user space steps the guest, and a step is over */
 	LV_REQ_SHUTDOWN, /* triple fault */
+	LV_REQ_INTERCEPTS, /* what the VM's guests may do changed */
 };
 
 /* Requests that the innermost loop serves with interrupts off. */
@@ -122,6 +124,7 @@ struct lv_msrs {
 	u64 mtrr_fixed[LV_NR_FIXED_MTRRS];
 	u64 mtrr_var[2 * LV_NR_VAR_MTRRS];
 	u64 ucode_rev, arch_capabilities, hwcr, de_cfg;
+	u64 platform_info, power_ctl;
 };
 
 /* struct lv_vcpu - one virtual CPU; a backend's struct starts with it */
@@ -184,6 +187,7 @@ struct lv_vcpu {
 	u8 cpuid_first[4 * LV_CPUID_SLOTS + 1]; /* own: see lv_cpuid_find() */
 	u8 phys_bits; /* own: width of a guest physical address */
 	u32 caps[NCAPINTS]; /* own: feature words that CPUID shows */
+	bool pv_enforced; /* own: KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 
 	struct lv_shared_page clock, steal, pv_eoi; /* own */
 	bool pv_unhalted; /* atomic: KVM_HC_KICK_CPU */
@@ -240,6 +244,12 @@ struct lv_vm {
 	bool disable_hlt_exits, disable_pause_exits, disable_mwait_exits;
 	bool exception_payload; /* vm: KVM_CAP_EXCEPTION_PAYLOAD */
 	bool manual_dirty_log; /* vm: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
+	bool hide_platform_info; /* vm: not KVM_CAP_MSR_PLATFORM_INFO */
+	u8 user_msrs; /* vm: KVM_CAP_X86_USER_SPACE_MSR */
+	struct lv_msr_filter __rcu *msr_filter; /* vm (RCU), msr_filter.c */
+	u64 quirks_off; /* vm: KVM_CAP_DISABLE_QUIRKS2 */
+	u32 max_vcpu_id; /* vm: KVM_CAP_MAX_VCPU_ID, or 0 */
+	unsigned long nr_mmu_pages; /* vm: KVM_SET_NR_MMU_PAGES */
 	struct dentry *debugfs;
 };
 
@@ -417,6 +427,7 @@ int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
 int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
 		  struct lv_emul_fault *fault);
 int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max);
+gva_t lv_linear_rip(struct lv_vcpu *v);
 bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len);
 
 /* ---- ports, MMIO, emulation (io.c) ---- */
@@ -435,6 +446,8 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 		     int *out);
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val);
 int lv_complete_io(struct lv_vcpu *v);
+int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
+		  u32 reason);
 bool lv_io_in_progress(const struct lv_vcpu *v);
 u64 lv_io_rip(const struct lv_vcpu *v);
 
@@ -454,6 +467,10 @@ int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host);
 int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_msrs_reset(struct lv_vcpu *v, bool init);
+bool lv_pv_has(struct lv_vcpu *v, unsigned int feature); /* KVM_FEATURE_* */
+bool lv_shows_mwait(struct lv_vcpu *v);
+
+bool lv_msr_allowed(struct lv_vcpu *v, u32 msr, bool write); /* msr_filter.c */
 
 /* ---- control registers and API state (regs.c, state.c) ---- */
 
@@ -500,6 +517,7 @@ void lv_set_tsc_offset(struct lv_vcpu *v, u64 offset);
 void lv_write_tsc(struct lv_vcpu *v, u64 tsc);
 u64 lv_guest_tsc(struct lv_vcpu *v, u64 host_tsc);
 void lv_serve_clock(struct lv_vcpu *v);
+void lv_steal_run(struct lv_vcpu *v);
 void lv_serve_steal(struct lv_vcpu *v);
 int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host);
 int lv_pv_get_msr(struct lv_vcpu *v, u32 msr, u64 *val);
@@ -508,6 +526,7 @@ void lv_serve_pv_eoi(struct lv_vcpu *v);
 void lv_pv_eoi_before_entry(struct lv_vcpu *v);
 void lv_pv_eoi_after_exit(struct lv_vcpu *v);
 int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_handle_ud(struct lv_vcpu *v);
 
 /* ---- in-kernel interrupt controllers: the kernel side (irq/irqchip.c) ---- */
 
@@ -604,7 +623,11 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_REGISTER_COALESCED_MMIO, register_coalesced, 0)            \
 	X(KVM_UNREGISTER_COALESCED_MMIO, unregister_coalesced, 0)        \
 	X(KVM_GET_CLOCK, get_clock, 0)                                   \
-	X(KVM_SET_CLOCK, set_clock, 0)
+	X(KVM_SET_CLOCK, set_clock, 0)                                   \
+	X(KVM_X86_SET_MSR_FILTER, set_msr_filter, LV_LOCKED)             \
+	X(KVM_SET_NR_MMU_PAGES, set_nr_mmu_pages, LV_LOCKED)             \
+	X(KVM_GET_NR_MMU_PAGES, get_nr_mmu_pages, LV_LOCKED)             \
+	X(KVM_GET_STATS_FD, get_stats_fd, 0)
 
 #define LV_VCPU_IOCTLS(X)                                    \
 	X(KVM_INTERRUPT, interrupt, 0)                       \
@@ -640,7 +663,12 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_SET_SIGNAL_MASK, set_signal_mask, LV_RAW)      \
 	X(KVM_GET_TSC_KHZ, get_tsc_khz, 0)                   \
 	X(KVM_SET_TSC_KHZ, set_tsc_khz, 0)                   \
-	X(KVM_KVMCLOCK_CTRL, kvmclock_ctrl, 0)
+	X(KVM_KVMCLOCK_CTRL, kvmclock_ctrl, 0)               \
+	X(KVM_ENABLE_CAP, enable_vcpu_cap, 0)                \
+	X(KVM_HAS_DEVICE_ATTR, has_attr, 0)                  \
+	X(KVM_GET_DEVICE_ATTR, get_attr, LV_IN)              \
+	X(KVM_SET_DEVICE_ATTR, set_attr, 0)                  \
+	X(KVM_GET_STATS_FD, get_stats_fd, 0)
 
 #define LV_DECLARE_IOCTL(cmd, name, flags) LV_IOCTL(name);
 LV_SYS_IOCTLS(LV_DECLARE_IOCTL)

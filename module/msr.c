@@ -28,6 +28,8 @@
 #define LV_HWCR_TSC_AT_P0 BIT_ULL(24)
 #define LV_HWCR_WRITABLE (BIT_ULL(18) | LV_HWCR_TSC_AT_P0)
 #define LV_HWCR_IGNORED (BIT_ULL(3) | BIT_ULL(6) | BIT_ULL(8))
+/* All but CPUID faulting, which is not there. */
+#define LV_PLATFORM_INFO_MASK (~MSR_PLATFORM_INFO_CPUID_FAULT)
 #define LV_DE_CFG_LFENCE BIT_ULL(MSR_AMD64_DE_CFG_LFENCE_SERIALIZE_BIT)
 
 /* What of IA32_ARCH_CAPABILITIES holds for a guest if it holds for the host. */
@@ -130,6 +132,14 @@ LV_GET(hw)
 	*val = lv_backend->get_msr(v, msr);
 	return 0;
 }
+
+/* An MSR of a feature that guests do not have. */
+LV_GET(host_constant)
+{
+	return host ? get_constant(v, m, msr, val, host) : -EINVAL;
+}
+
+#define set_host_constant set_constant
 
 LV_SET(hw)
 {
@@ -311,7 +321,15 @@ LV_SET(misc_enable)
 		host ? val
 		     : (val & ~LV_MISC_ENABLE_FIXED) |
 				(v->misc_enable & LV_MISC_ENABLE_FIXED);
+	lv_cpuid_refresh(v);
 	return 0;
+}
+
+LV_GET(platform_info)
+{
+	if (!host && v->vm->hide_platform_info)
+		return -EINVAL;
+	return get_field(v, m, msr, val, host);
 }
 
 /* A feature that the host has, and that the guest may know of. */
@@ -404,13 +422,18 @@ LV_SET(de_cfg)
 					     : -EINVAL;
 }
 
+/* m->val is the KVM_FEATURE_* that it belongs to. */
 LV_GET(pv)
 {
+	if (!host && !lv_pv_has(v, m->val))
+		return -EINVAL;
 	return lv_pv_get_msr(v, msr, val);
 }
 
 LV_SET(pv)
 {
+	if (!host && !lv_pv_has(v, m->val))
+		return -EINVAL;
 	return lv_pv_set_msr(v, msr, val, host);
 }
 
@@ -426,6 +449,7 @@ LV_SET(pv)
 #define FIELD(f, mask) VCPU(msrs.f), .val = (mask)
 #define CONSTANT(v) .val = (v), RW(constant)
 #define ZERO .get = get_constant, .set = set_ignored
+#define PV(feature) .val = KVM_FEATURE_##feature, RW(pv)
 #define ALL ~0ULL
 
 /*
@@ -434,8 +458,8 @@ LV_SET(pv)
  */
 static const struct lv_msr lv_msr_table[] = {
 	{ ONE(MSR_IA32_TSC), SAVED, RW(tsc) },
-	{ ONE(MSR_KVM_WALL_CLOCK), RW(pv) },
-	{ ONE(MSR_KVM_SYSTEM_TIME), SAVED, RW(pv) },
+	{ ONE(MSR_KVM_WALL_CLOCK), PV(CLOCKSOURCE) },
+	{ ONE(MSR_KVM_SYSTEM_TIME), SAVED, PV(CLOCKSOURCE) },
 	{ ONE(MSR_IA32_PLATFORM_ID), INTEL, CONSTANT(0) },
 	{ ONE(MSR_IA32_APICBASE), SAVED, RW(apic_base) },
 	{ ONE(MSR_IA32_TSC_ADJUST), SAVED, NEEDS(TSC_ADJUST),
@@ -445,7 +469,10 @@ static const struct lv_msr lv_msr_table[] = {
 	{ ONE(MSR_IA32_UCODE_WRITE), INTEL, .set = set_ignored },
 	{ ONE(MSR_IA32_UCODE_REV), .flags = LV_MSR_SAVED | LV_MSR_FEATURE,
 	  FIELD(ucode_rev, ALL), .set = set_ucode_rev },
-	{ ONE(MSR_PLATFORM_INFO), INTEL, CONSTANT(0) },
+	{ ONE(MSR_PLATFORM_INFO), SAVED,
+	  .offset = offsetof(struct lv_vcpu, msrs.platform_info),
+	  .get = get_platform_info, .val = LV_PLATFORM_INFO_MASK,
+	  .set = set_field_by_host },
 	{ ONE(MSR_MTRRcap), NEEDS(MTRR), CONSTANT(LV_MTRRCAP) },
 	{ ONE(MSR_IA32_ARCH_CAPABILITIES),
 	  .flags = LV_MSR_SAVED | LV_MSR_FEATURE | LV_MSR_INTEL,
@@ -462,6 +489,8 @@ static const struct lv_msr lv_msr_table[] = {
 	  .set = set_misc_enable },
 	{ ONE(MSR_IA32_DEBUGCTLMSR), SAVED, .get = get_constant,
 	  .set = set_debugctl },
+	{ ONE(MSR_IA32_POWER_CTL), SAVED, FIELD(power_ctl, ALL),
+	  .set = set_field },
 	{ MTRRphysBase_MSR(0), MTRRphysMask_MSR(LV_NR_VAR_MTRRS - 1), SAVED,
 	  NEEDS(MTRR), FIELD(mtrr_var, ALL), .set = set_mtrr_var },
 	{ ONE(MSR_MTRRfix64K_00000), SAVED, NEEDS(MTRR),
@@ -473,12 +502,15 @@ static const struct lv_msr lv_msr_table[] = {
 	{ ONE(MSR_IA32_CR_PAT), SAVED, VCPU(pat), .set = set_pat },
 	{ ONE(MSR_MTRRdefType), SAVED, NEEDS(MTRR),
 	  FIELD(mtrr_deftype, LV_MTRR_DEFTYPE_MASK), .set = set_mtrr_deftype },
+	{ ONE(MSR_IA32_PERF_CAPABILITIES), .flags = LV_MSR_FEATURE, .val = 0,
+	  RW(host_constant) },
 	{ ONE(MSR_IA32_TSC_DEADLINE), SAVED, NEEDS(TSC_DEADLINE_TIMER),
 	  RW(tsc_deadline) },
 	{ LV_X2APIC_MSR, LV_X2APIC_MSR + 0xff, NEEDS(X2APIC), RW(x2apic) },
-	{ ONE(MSR_KVM_WALL_CLOCK_NEW), RW(pv) },
-	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), SAVED, RW(pv) },
-	{ MSR_KVM_STEAL_TIME, MSR_KVM_PV_EOI_EN, SAVED, RW(pv) },
+	{ ONE(MSR_KVM_WALL_CLOCK_NEW), PV(CLOCKSOURCE2) },
+	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), SAVED, PV(CLOCKSOURCE2) },
+	{ ONE(MSR_KVM_STEAL_TIME), SAVED, PV(STEAL_TIME) },
+	{ ONE(MSR_KVM_PV_EOI_EN), SAVED, PV(PV_EOI) },
 	{ ONE(MSR_EFER), SAVED, VCPU(efer), .set = set_efer },
 	{ ONE(MSR_STAR), SAVED, .val = ALL, RW(hw) },
 	{ MSR_LSTAR, MSR_CSTAR, SAVED, RW(hw_address) },
@@ -538,12 +570,17 @@ static bool lv_msr_shown(struct lv_vcpu *v, const struct lv_msr *m, bool host)
 	return host || !m->feature || lv_guest_has(v, m->feature);
 }
 
-/* Read an MSR: 0, -EINVAL: #GP, or LV_SLEEPABLE. */
+/*
+ * Read an MSR: 0, LV_SLEEPABLE, or an error, for which a guest gets #GP:
+ * -EINVAL, or -ENOENT if there is no such MSR.
+ */
 static int lv_msr_get(struct lv_vcpu *v, u32 msr, u64 *val, bool host)
 {
 	const struct lv_msr *m = lv_msr_find(msr);
 
-	if (!m || !m->get || !lv_msr_shown(v, m, host))
+	if (!m)
+		return -ENOENT;
+	if (!m->get || !lv_msr_shown(v, m, host))
 		return -EINVAL;
 	return m->get(v, m, msr, val, host);
 }
@@ -553,23 +590,47 @@ static int lv_msr_set(struct lv_vcpu *v, u32 msr, u64 val, bool host)
 {
 	const struct lv_msr *m = lv_msr_find(msr);
 
-	if (!m || !m->set || !lv_msr_shown(v, m, host))
+	if (!m)
+		return -ENOENT;
+	if (!m->set || !lv_msr_shown(v, m, host))
 		return -EINVAL;
 	return m->set(v, m, msr, val, host);
+}
+
+static __always_inline bool lv_msr_denied(struct lv_vcpu *v, u32 msr,
+					  bool write)
+{
+	return unlikely(rcu_access_pointer(v->vm->msr_filter)) &&
+	       !lv_msr_allowed(v, msr, write);
+}
+
+/* An access that fails: why it does, in the API's terms. */
+static u32 lv_msr_exit_reason(int err)
+{
+	switch (err) {
+	case -EPERM:
+		return KVM_MSR_EXIT_REASON_FILTER;
+	case -ENOENT:
+		return KVM_MSR_EXIT_REASON_UNKNOWN;
+	default:
+		return KVM_MSR_EXIT_REASON_INVAL;
+	}
 }
 
 int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	u32 msr = v->regs[LV_RCX];
 	u64 val = 0;
-	int err = lv_msr_get(v, msr, &val, false);
+	int err = lv_msr_denied(v, msr, false)
+			  ? -EPERM
+			  : lv_msr_get(v, msr, &val, false);
 
 	trace_lv_msr(v, false, msr, val, err);
 	if (err == LV_SLEEPABLE)
 		return err;
 	if (err) {
 		pr_debug_ratelimited("guest reads MSR %x\n", msr);
-		return lv_inject_gp(v);
+		return lv_msr_failed(v, exit, false, lv_msr_exit_reason(err));
 	}
 	lv_set_edx_eax(v, val);
 	return lv_skip_insn(v, exit);
@@ -579,14 +640,15 @@ int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	u32 msr = v->regs[LV_RCX];
 	u64 val = lv_edx_eax(v);
-	int err = lv_msr_set(v, msr, val, false);
+	int err = lv_msr_denied(v, msr, true) ? -EPERM
+					      : lv_msr_set(v, msr, val, false);
 
 	trace_lv_msr(v, true, msr, val, err);
 	if (err == LV_SLEEPABLE)
 		return err;
 	if (err) {
 		pr_debug_ratelimited("guest writes %llx to MSR %x\n", val, msr);
-		return lv_inject_gp(v);
+		return lv_msr_failed(v, exit, true, lv_msr_exit_reason(err));
 	}
 	return lv_skip_insn(v, exit);
 }

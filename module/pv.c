@@ -216,6 +216,46 @@ LV_IOCTL(get_tsc_khz)
 	return v->vm->tsc_khz;
 }
 
+/* The vCPU's device attributes: there is one, the offset of its TSC. */
+static long lv_tsc_attr(const struct kvm_device_attr *attr)
+{
+	return attr->group == KVM_VCPU_TSC_CTRL &&
+			       attr->attr == KVM_VCPU_TSC_OFFSET
+		       ? 0
+		       : -ENXIO;
+}
+
+LV_IOCTL(has_attr)
+{
+	return lv_tsc_attr(data);
+}
+
+LV_IOCTL(get_attr)
+{
+	const struct kvm_device_attr *attr = data;
+
+	return lv_tsc_attr(attr)
+		       ?: put_user(v->tsc_offset, (u64 __user *)attr->addr);
+}
+
+LV_IOCTL(set_attr)
+{
+	const struct kvm_device_attr *attr = data;
+	struct lv_clock *c = &vm->clock;
+	unsigned long flags;
+	u64 offset;
+
+	if (lv_tsc_attr(attr))
+		return -ENXIO;
+	if (get_user(offset, (u64 __user *)attr->addr))
+		return -EFAULT;
+	raw_spin_lock_irqsave(&c->lock, flags);
+	c->tsc_offset = offset;
+	raw_spin_unlock_irqrestore(&c->lock, flags);
+	lv_set_tsc_offset(v, offset);
+	return 0;
+}
+
 /* There is no scaling: only what is the host's rate anyway. */
 LV_IOCTL(set_tsc_khz)
 {
@@ -307,6 +347,13 @@ static u64 lv_thread_delay(void)
 #else
 	return 0;
 #endif
+}
+
+/** lv_steal_run - KVM_RUN: tell the guest about time stolen before it */
+void lv_steal_run(struct lv_vcpu *v)
+{
+	if (v->steal_base != lv_thread_delay())
+		lv_request(v, LV_REQ_STEAL);
 }
 
 /** lv_serve_steal - write the vCPU's steal-time page; vm->mem.srcu is held */
@@ -422,7 +469,7 @@ int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host)
 			return LV_SLEEPABLE;
 		return 0;
 	}
-	if (val & LV_PV_ENABLED && val & reserved)
+	if (val & reserved)
 		return -EINVAL;
 	*page = (struct lv_shared_page){ .version = page->version };
 	if (val & LV_PV_ENABLED) {
@@ -489,12 +536,15 @@ static long lv_hypercall(struct lv_vcpu *v, u32 nr)
 	case KVM_HC_VAPIC_POLL_IRQ:
 		return 0;
 	case KVM_HC_KICK_CPU:
+		if (!lv_pv_has(v, KVM_FEATURE_PV_UNHALT))
+			break;
 		return lv_hc_kick(v, v->regs[LV_RCX]);
 	case KVM_HC_SCHED_YIELD:
+		if (!lv_pv_has(v, KVM_FEATURE_PV_SCHED_YIELD))
+			break;
 		return lv_hc_yield(v, v->regs[LV_RBX]);
-	default:
-		return -KVM_ENOSYS;
 	}
+	return -KVM_ENOSYS;
 }
 
 int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -507,4 +557,28 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
 	ret = lv_hypercall(v, nr);
 	v->regs[LV_RAX] = lv_is_64bit(v) ? ret : (u32)ret;
 	return lv_skip_insn(v, exit);
+}
+
+/*
+ * #UD: KVM lets guests use the other vendor's instruction for hypercalls, and
+ * puts the right one in its place. The two differ in their third byte. Where
+ * the guest may not write, do without.
+ */
+int lv_handle_ud(struct lv_vcpu *v)
+{
+	const struct lv_exit exit = { .insn_len = 3 };
+	u8 right = lv_host_is_amd() ? 0xd9 : 0xc1, bytes[3];
+	struct lv_emul_fault fault;
+	gpa_t gpa;
+
+	if (v->atomic)
+		return LV_SLEEPABLE;
+	if (lv_fetch_insn(v, bytes, sizeof(bytes)) < (int)sizeof(bytes) ||
+	    bytes[0] != 0x0f || bytes[1] != 0x01 ||
+	    bytes[2] != (right ^ 0xd9 ^ 0xc1))
+		return lv_inject_ud(v);
+	if (!lv_gva_to_gpa(v, lv_linear_rip(v) + 2, LV_ACCESS_WRITE, &gpa,
+			   &fault))
+		lv_gpa_write(v->vm, gpa, &right, 1, false);
+	return lv_handle_hypercall(v, &exit);
 }

@@ -400,6 +400,7 @@ LV_IOCTL(set_guest_debug)
 		v->debug_dr7 = dbg->arch.debugreg[7] & 0xffff2bff;
 	}
 	lv_backend->set_intercepts(v);
+	lv_request(v, LV_REQ_EVENT); /* KVM_GUESTDBG_BLOCKIRQ */
 	return 0;
 }
 

@@ -327,6 +327,8 @@ static int lv_serve_requests(struct lv_vcpu *v)
 		return LV_TO_USER;
 	if (test_and_clear_bit(LV_REQ_APIC, &v->requests))
 		lv_serve_init(v);
+	if (test_and_clear_bit(LV_REQ_INTERCEPTS, &v->requests))
+		lv_backend->set_intercepts(v);
 	idx = srcu_read_lock(&v->vm->mem.srcu);
 	if (test_and_clear_bit(LV_REQ_CLOCK, &v->requests))
 		lv_serve_clock(v);
@@ -401,6 +403,7 @@ static int lv_run_loop(struct lv_vcpu *v)
 	struct lv_exit exit;
 	int out;
 
+	v->run->exit_reason = KVM_EXIT_UNKNOWN;
 	for (;;) {
 		out = LV_RESUME;
 		if (READ_ONCE(v->requests) & ~LV_ATOMIC_REQUESTS)
@@ -479,10 +482,11 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 		return out;
 	if (run->request_interrupt_window)
 		lv_request(v, LV_REQ_EVENT);
-	if (lv_immediate_exit(run)) {
-		run->exit_reason = KVM_EXIT_INTR;
+	if (v->steal.msr)
+		lv_steal_run(v);
+	/* What was completed is not forgotten: the exit reason stays. */
+	if (lv_immediate_exit(run))
 		return -EINTR;
-	}
 	return lv_run_loop(v);
 }
 
@@ -493,7 +497,6 @@ long lv_vcpu_run(struct lv_vcpu *v)
 	long out;
 
 	lv_note_thread(v);
-	v->run->exit_reason = KVM_EXIT_UNKNOWN;
 	if (v->sigset_active)
 		sigprocmask(SIG_SETMASK, &v->sigset, &saved);
 	out = lv_run_signals_set(v);
@@ -666,7 +669,8 @@ int lv_vcpu_create(struct lv_vm *vm, unsigned long id)
 	struct lv_vcpu *v;
 	int err;
 
-	if (id >= LV_MAX_VCPUS || vm->nr_vcpus >= LV_MAX_VCPUS)
+	if (id >= (vm->max_vcpu_id ?: LV_MAX_VCPUS) ||
+	    vm->nr_vcpus >= LV_MAX_VCPUS)
 		return -EINVAL;
 	if (lv_vcpu_by_id(vm, id))
 		return -EEXIST;

@@ -172,6 +172,7 @@ enum lv_emul_result lv_emulate(struct lv_emul *e);
 enum lv_emul_result lv_emul_string_io(struct lv_emul *e,
 				      struct lv_string_io *io);
 enum lv_emul_result lv_emul_string_done(struct lv_emul *e, u32 elements);
+u32 lv_emul_string_limit(struct lv_emul *e, u32 elements);
 
 /*
  * Callbacks. Memory accesses may cross pages; they fill lv_emul.fault before

@@ -65,6 +65,13 @@ enum lv_emul_result lv_emul_string_done(struct lv_emul *e, u32 elements)
 	return more ? LV_EMUL_REP : lv_emul_retire(e);
 }
 
+/** lv_emul_string_limit - @elements, or what is left of them */
+u32 lv_emul_string_limit(struct lv_emul *e, u32 elements)
+{
+	return e->insn.rep ? min_t(u64, elements, read_index(e, LV_RCX))
+			   : elements;
+}
+
 /* Execute MOVS, STOS, LODS, CMPS or SCAS, or one iteration with REP. */
 enum lv_emul_result lv_emul_string(struct lv_emul *e)
 {

@@ -74,7 +74,6 @@ void svm_vcpu_reset(struct lv_vcpu *v)
 	control->nested_cr3 = root;
 	control->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
 	control->iopm_base_pa = svm_iopm_pa;
-	control->msrpm_base_pa = svm_msrpm_pa;
 	control->int_ctl = V_INTR_MASKING_MASK;
 	s->vmcb->save.g_pat = v->pat;
 	s->vmcb->save.dr6 = DR6_RESERVED;
@@ -111,9 +110,16 @@ void svm_set_intercepts(struct lv_vcpu *v)
 
 	if (v->guest_debug & KVM_GUESTDBG_USE_SW_BP)
 		exceptions |= BIT(BP_VECTOR);
+	if (!(v->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
+		exceptions |= BIT(UD_VECTOR);
 	control->intercepts[INTERCEPT_EXCEPTION] = exceptions;
 	for (bit = INTERCEPT_DR0_READ; bit <= INTERCEPT_DR7_WRITE; bit++)
 		svm_intercept(s, bit, svm_wants_dr(bit));
+	/* With a filter all MSRs are intercepted, and so are all ports. */
+	control->msrpm_base_pa = rcu_access_pointer(v->vm->msr_filter)
+					 ? svm_iopm_pa
+					 : svm_msrpm_pa;
+	svm_touch(s, SVM_CLEAN_PERM_MAPS);
 	svm_intercept(s, INTERCEPT_HLT, !v->vm->disable_hlt_exits);
 	svm_intercept(s, INTERCEPT_MONITOR, !v->vm->disable_mwait_exits);
 	svm_intercept(s, INTERCEPT_MWAIT, !v->vm->disable_mwait_exits);

@@ -139,10 +139,15 @@ void vmx_set_intercepts(struct lv_vcpu *v)
 
 	if (v->guest_debug & KVM_GUESTDBG_USE_SW_BP)
 		exceptions |= BIT(X86_TRAP_BP);
+	if (!(v->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
+		exceptions |= BIT(X86_TRAP_UD);
 	vmcs_write(EXCEPTION_BITMAP, exceptions);
 	vmcs_write(GUEST_DR7, v->guest_debug & KVM_GUESTDBG_USE_HW_BP
 				      ? v->debug_dr7
 				      : v->dr7);
+	/* Without the bitmap all accesses exit. */
+	vmx_cpu_control(s, CPU_BASED_USE_MSR_BITMAPS,
+			!rcu_access_pointer(v->vm->msr_filter));
 	vmx_cpu_control(s, CPU_BASED_HLT_EXITING, !v->vm->disable_hlt_exits);
 	vmx_cpu_control(s, CPU_BASED_MONITOR_EXITING | CPU_BASED_MWAIT_EXITING,
 			!v->vm->disable_mwait_exits);

@@ -505,6 +505,7 @@ TEST_F(state, immediate_exit)
 	*((u8 *)run + run->io.data_offset) = 0x5a;
 	run->immediate_exit = 1;
 	EXPECT_EQ(-EINTR, vcpu_run(self->vcpu));
+	EXPECT_EQ(KVM_EXIT_IO, run->exit_reason);
 	vcpu_get_regs(self->vcpu, &regs);
 	EXPECT_EQ(0x5a, regs.rax);
 	EXPECT_EQ(CODE_GPA + 2, regs.rip);

@@ -30,6 +30,9 @@ test:			## all tests, or T="program program.case"; LABS=, KERNELS=, CPUS=
 		$(addprefix --kernel ,$(KERNELS)) \
 		$(addprefix --smp ,$(CPUS)) -- $(T)
 
+test-kvm:		## the kernel's KVM selftests, on KVM and on Labvisor; LAB=svm|vmx
+	@lab/kvm-selftests/run --lab $(or $(LAB),svm) --doc docs/kvm-selftests.md
+
 bench:			## cost of exits and calls, KVM and Labvisor; LAB=svm|vmx
 	@set -e; for lab in $(or $(LAB),svm vmx); do \
 		lab/bench --lab $$lab --doc docs/performance.md; done
@@ -42,10 +45,10 @@ clean:			## remove BUILD; lab kernels stay in ~/.cache/labvisor
 	rm -rf $(BUILD)
 
 help:			## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## */  \1\t/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'make run takes LAB=qemu (SVM) or LAB=bochs (VMX), GUEST=stock|fast, SMP=2,'
 	@echo '  CMD="command in the guest", ACCEL=kvm.'
 	@echo 'make test takes T=, LABS="svm vmx", KERNELS="stock debug 6.12", CPUS="1 2".'
 
-.PHONY: all module launcher run test bench lint clean help
+.PHONY: all module launcher run test test-kvm bench lint clean help

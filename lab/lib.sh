@@ -161,3 +161,25 @@ stock_image()
 	fi
 	echo "$out"
 }
+
+# put_into_document FILE NAME TEXT: replace what stands between the lines
+# <!-- NAME --> and <!-- end NAME --> of a document by the file TEXT.
+put_into_document()
+{
+	local begin="<!-- $2 -->" end="<!-- end $2 -->" new
+
+	if ! grep -qxF -- "$begin" "$1" || ! grep -qxF -- "$end" "$1"; then
+		die "$1 has no lines '$begin' and '$end'"
+	fi
+	new=$(awk -v begin="$begin" -v end="$end" -v text="$3" '
+		$0 == end { inside = 0 }
+		!inside { print }
+		$0 == begin {
+			inside = 1
+			print ""
+			while ((getline line <text) > 0)
+				print line
+			print ""
+		}' "$1")
+	printf '%s\n' "$new" >"$1"
+}

@@ -279,6 +279,12 @@ static const unsigned long requests[] = {
 	KVM_SET_MSRS,
 	KVM_GET_SUPPORTED_CPUID,
 	KVM_GET_MSR_INDEX_LIST,
+	KVM_X86_SET_MSR_FILTER,
+	KVM_GET_STATS_FD,
+	KVM_SET_NR_MMU_PAGES,
+	KVM_HAS_DEVICE_ATTR,
+	KVM_GET_DEVICE_ATTR,
+	KVM_SET_DEVICE_ATTR,
 };
 
 /* Small numbers are where the interesting cases are. */

@@ -232,6 +232,28 @@ static int move_lapic(struct world *w)
 	return ret ? ret : dev_ioctl(w->vcpu, KVM_SET_LAPIC, &lapic);
 }
 
+static int filter_msrs(struct world *w)
+{
+	u8 bits = 0;
+	struct kvm_msr_filter filter = {
+		.ranges[1] = { .flags = KVM_MSR_FILTER_READ,
+			       .nmsrs = 3,
+			       .base = MSR_STAR,
+			       .bitmap = &bits },
+	};
+
+	return dev_ioctl(w->vm, KVM_X86_SET_MSR_FILTER, &filter);
+}
+
+static int open_stats(struct world *w)
+{
+	int fd = dev_ioctl_value(w->vcpu, KVM_GET_STATS_FD, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 ? fd : 0;
+}
+
 static int run_guest(struct world *w)
 {
 	int ret = dev_ioctl(w->vcpu, KVM_RUN, NULL);
@@ -259,7 +281,9 @@ static const struct step {
 	STEP(set_sregs),      STEP(set_regs),	   STEP(set_msr),
 	STEP(move_xsave),     STEP(move_lapic),	   STEP(run_guest),
 	STEP(set_regs),	      STEP(log_memory),	   STEP(run_guest),
-	STEP(read_log),	      STEP(remove_second),
+	STEP(read_log),	      STEP(remove_second), STEP(filter_msrs),
+	STEP(filter_msrs),    STEP(open_stats),	   STEP(set_regs),
+	STEP(run_guest),
 };
 
 /* ---- failing ---- */

@@ -420,6 +420,15 @@ static u32 lv_cpuid_xsave_size(struct lv_vcpu *v,
 	return lv_xsave_size(lv_xcr0(v), e->index == 1);
 }
 
+/* Only user space needs it in the table: see lv_cpuid_give(). */
+static void lv_cpuid_show_xsave(struct lv_vcpu *v, struct kvm_cpuid_entry2 *e,
+				u32 nr)
+{
+	for (; nr--; e++)
+		if (e->function == 0xd && e->index < 2)
+			e->ebx = lv_cpuid_xsave_size(v, e);
+}
+
 /* Bits of CPUID that follow the vCPU's state. */
 static void lv_cpuid_apply(struct lv_vcpu *v, struct kvm_cpuid_entry2 *entry,
 			   u32 nr)
@@ -427,8 +436,6 @@ static void lv_cpuid_apply(struct lv_vcpu *v, struct kvm_cpuid_entry2 *entry,
 	struct kvm_cpuid_entry2 *e;
 
 	for (e = entry; e < entry + nr; e++) {
-		if (e->function == 0xd && e->index < 2)
-			e->ebx = lv_cpuid_xsave_size(v, e);
 		if (e->function != 1)
 			continue;
 		e->ecx &= ~BIT(F(OSXSAVE) % 32);
@@ -543,7 +550,8 @@ LV_IOCTL(set_cpuid2)
 		return PTR_ERR(entry);
 	/* A guest that ran keeps its CPU; the same again does no harm. */
 	lv_cpuid_apply(v, entry, nr);
-	lv_cpuid_refresh(v);
+	lv_cpuid_show_xsave(v, entry, nr);
+	lv_cpuid_show_xsave(v, v->cpuid, v->nr_cpuid);
 	if (!lv_cpuid_valid(entry, nr) ||
 	    (v->stat.exits && (nr != v->nr_cpuid ||
 			       memcmp(entry, v->cpuid, nr * sizeof(*entry))))) {
@@ -560,7 +568,7 @@ LV_IOCTL(set_cpuid2)
 
 LV_IOCTL(get_cpuid2)
 {
-	lv_cpuid_refresh(v);
+	lv_cpuid_show_xsave(v, v->cpuid, v->nr_cpuid);
 	return lv_cpuid_copy_out(arg, v->cpuid, v->nr_cpuid);
 }
 

@@ -69,6 +69,76 @@ TEST_F(debug, single_step)
 	EXPECT_EXIT(KVM_EXIT_HLT, self->vcpu);
 }
 
+#define IRQ_VECTOR 0x40
+
+extern const u8 sti_insn[], cli_insn[];
+static volatile u32 irq_hits;
+
+static void on_irq(struct trap_frame *frame)
+{
+	irq_hits++;
+}
+
+static void sti_guest(void)
+{
+	trap_handlers[IRQ_VECTOR] = on_irq;
+	guest_sync(1);
+	asm volatile(".globl sti_insn, cli_insn\n"
+		     "sti_insn: sti\n"
+		     "nop\n"
+		     "nop\n"
+		     "cli_insn: cli");
+	guest_sync(2);
+}
+
+/* An interrupt waits for the debugger, also behind the shadow of STI. */
+TEST_F(debug, steps_without_interrupts)
+{
+	const u32 step = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |
+			 KVM_GUESTDBG_BLOCKIRQ;
+	struct kvm_interrupt irq = { .irq = IRQ_VECTOR };
+	struct kvm_run *run = self->vcpu->run;
+	struct kvm_regs regs;
+	u64 pc;
+
+	vcpu_call(self->vcpu, sti_guest);
+	ASSERT_EQ(1, vcpu_sync(self->vcpu));
+	vcpu_get_regs(self->vcpu, &regs);
+	regs.rip = (uintptr_t)sti_insn;
+	vcpu_set_regs(self->vcpu, &regs);
+	ASSERT_EQ(0, dev_ioctl(self->vcpu->fd, KVM_INTERRUPT, &irq));
+	/* QEMU's TCG takes STI and what follows for one step. */
+	for (pc = regs.rip; pc < (uintptr_t)cli_insn; pc = run->debug.arch.pc) {
+		ASSERT_EQ(0, control(self->vcpu, step, 0, 0x400));
+		ASSERT_EXIT(KVM_EXIT_DEBUG, self->vcpu);
+		ASSERT_LT(pc, run->debug.arch.pc);
+	}
+	EXPECT_EQ((uintptr_t)cli_insn, pc);
+	EXPECT_EQ(0, GUEST_VAR(self->vm, irq_hits));
+	ASSERT_EQ(0, control(self->vcpu, 0, 0, 0));
+	EXPECT_EQ(2, vcpu_sync(self->vcpu));
+	EXPECT_EQ(1, GUEST_VAR(self->vm, irq_hits));
+}
+
+SNIPPET(64, read_dr_code, "mov %dr0, %rax\nhlt\n");
+
+/* The debugger, not the guest, hears of accesses to its debug registers. */
+TEST_F(debug, general_detect)
+{
+	struct kvm_run *run = self->vcpu->run;
+
+	VCPU_SNIPPET(self->vcpu, MODE_LONG, read_dr_code);
+	ASSERT_EQ(0, control(self->vcpu,
+			     KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP, 0,
+			     0x400 | 1 << 13));
+	ASSERT_EXIT(KVM_EXIT_DEBUG, self->vcpu);
+	EXPECT_EQ(DB_VECTOR, run->debug.arch.exception);
+	EXPECT_EQ(CODE_GPA, run->debug.arch.pc);
+	EXPECT_NE(0, run->debug.arch.dr6 & 1 << 13);
+	ASSERT_EQ(0, control(self->vcpu, 0, 0, 0));
+	EXPECT_EXIT(KVM_EXIT_HLT, self->vcpu);
+}
+
 TEST_F(debug, software_breakpoint)
 {
 	struct kvm_run *run = self->vcpu->run;

@@ -247,9 +247,15 @@ static bool lv_inject_again(struct lv_vcpu *v)
 	return true;
 }
 
+/* By a debugger that steps the guest. */
+static bool lv_irqs_blocked(const struct lv_vcpu *v)
+{
+	return unlikely(v->guest_debug & KVM_GUESTDBG_BLOCKIRQ);
+}
+
 static bool lv_inject_new_nmi(struct lv_vcpu *v, bool busy)
 {
-	if (!v->nmi_pending)
+	if (!v->nmi_pending || lv_irqs_blocked(v))
 		return busy;
 	if (busy || !lv_call(nmi_allowed)(v)) {
 		lv_backend->nmi_window(v);
@@ -272,6 +278,8 @@ static void lv_inject_new_irq(struct lv_vcpu *v, bool busy)
 			lv_call(irq_window)(v, true);
 		return;
 	}
+	if (lv_irqs_blocked(v))
+		return;
 	if (busy || !lv_call(irq_allowed)(v)) {
 		lv_call(irq_window)(v, true);
 		return;
@@ -318,9 +326,7 @@ void lv_inject_events(struct lv_vcpu *v)
 	busy = lv_inject_again(v);
 	if (!busy && v->injecting)
 		lv_hand_over(v, &none);
-	if (likely(!(v->guest_debug & KVM_GUESTDBG_BLOCKIRQ))) {
-		busy = lv_inject_new_nmi(v, busy);
-		lv_inject_new_irq(v, busy);
-	}
+	busy = lv_inject_new_nmi(v, busy);
+	lv_inject_new_irq(v, busy);
 	lv_update_tpr(v);
 }

@@ -101,8 +101,7 @@ int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
 	return ret;
 }
 
-/** lv_linear_rip - the linear address of the next instruction */
-gva_t lv_linear_rip(struct lv_vcpu *v)
+static __always_inline gva_t linear_rip(struct lv_vcpu *v)
 {
 	struct kvm_segment cs;
 
@@ -110,6 +109,12 @@ gva_t lv_linear_rip(struct lv_vcpu *v)
 	if (v->efer & EFER_LMA && cs.l)
 		return lv_rip(v);
 	return (u32)(cs.base + lv_rip(v));
+}
+
+/** lv_linear_rip - the linear address of the next instruction */
+gva_t lv_linear_rip(struct lv_vcpu *v)
+{
+	return linear_rip(v);
 }
 
 /* Remember where RIP's page is, for lv_insn_is(). */
@@ -160,7 +165,7 @@ bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len)
  */
 int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max)
 {
-	gva_t gva = lv_linear_rip(v);
+	gva_t gva = linear_rip(v);
 	struct lv_emul_fault fault;
 	unsigned int done, n;
 	int ret = 0;

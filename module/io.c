@@ -705,13 +705,28 @@ int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 
 /* ---- MSRs that user space answers for ---- */
 
+/* Why an access failed, in the API's terms. */
+static u32 lv_msr_exit_reason(int err)
+{
+	switch (err) {
+	case -EPERM:
+		return KVM_MSR_EXIT_REASON_FILTER;
+	case -ENOENT:
+		return KVM_MSR_EXIT_REASON_UNKNOWN;
+	default:
+		return KVM_MSR_EXIT_REASON_INVAL;
+	}
+}
+
 /*
- * lv_msr_failed - RDMSR or WRMSR of a guest fails, for KVM_MSR_EXIT_REASON_*
- * @reason. User space may want to answer it; else it is #GP.
+ * lv_msr_failed - RDMSR or WRMSR of a guest fails: by a filter (-EPERM), because
+ * there is no such MSR (-ENOENT), or because of its value (-EINVAL).
+ * User space may want to answer it; else it is #GP.
  */
 int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
-		  u32 reason)
+		  int err)
 {
+	u32 reason = lv_msr_exit_reason(err);
 	struct kvm_run *run = v->run;
 	struct lv_io *io = v->io;
 

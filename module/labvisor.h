@@ -13,6 +13,7 @@
 #define LABVISOR_H
 
 #include <linux/hrtimer.h>
+#include <linux/jump_label.h>
 #include <linux/kvm.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -447,7 +448,7 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val);
 int lv_complete_io(struct lv_vcpu *v);
 int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
-		  u32 reason);
+		  int err);
 bool lv_io_in_progress(const struct lv_vcpu *v);
 u64 lv_io_rip(const struct lv_vcpu *v);
 
@@ -470,7 +471,9 @@ void lv_msrs_reset(struct lv_vcpu *v, bool init);
 bool lv_pv_has(struct lv_vcpu *v, unsigned int feature); /* KVM_FEATURE_* */
 bool lv_shows_mwait(struct lv_vcpu *v);
 
-bool lv_msr_allowed(struct lv_vcpu *v, u32 msr, bool write); /* msr_filter.c */
+DECLARE_STATIC_KEY_FALSE(lv_msr_filters); /* msr_filter.c: any VM has one */
+bool lv_msr_allowed(struct lv_vcpu *v, u32 msr, bool write);
+void lv_msr_filter_free(struct lv_vm *vm);
 
 /* ---- control registers and API state (regs.c, state.c) ---- */
 

@@ -600,21 +600,8 @@ static int lv_msr_set(struct lv_vcpu *v, u32 msr, u64 val, bool host)
 static __always_inline bool lv_msr_denied(struct lv_vcpu *v, u32 msr,
 					  bool write)
 {
-	return unlikely(rcu_access_pointer(v->vm->msr_filter)) &&
+	return static_branch_unlikely(&lv_msr_filters) &&
 	       !lv_msr_allowed(v, msr, write);
-}
-
-/* An access that fails: why it does, in the API's terms. */
-static u32 lv_msr_exit_reason(int err)
-{
-	switch (err) {
-	case -EPERM:
-		return KVM_MSR_EXIT_REASON_FILTER;
-	case -ENOENT:
-		return KVM_MSR_EXIT_REASON_UNKNOWN;
-	default:
-		return KVM_MSR_EXIT_REASON_INVAL;
-	}
 }
 
 int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -630,7 +617,7 @@ int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		return err;
 	if (err) {
 		pr_debug_ratelimited("guest reads MSR %x\n", msr);
-		return lv_msr_failed(v, exit, false, lv_msr_exit_reason(err));
+		return lv_msr_failed(v, exit, false, err);
 	}
 	lv_set_edx_eax(v, val);
 	return lv_skip_insn(v, exit);
@@ -648,7 +635,7 @@ int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		return err;
 	if (err) {
 		pr_debug_ratelimited("guest writes %llx to MSR %x\n", val, msr);
-		return lv_msr_failed(v, exit, true, lv_msr_exit_reason(err));
+		return lv_msr_failed(v, exit, true, err);
 	}
 	return lv_skip_insn(v, exit);
 }

@@ -20,6 +20,9 @@ struct lv_msr_filter {
 	unsigned long bits[];
 };
 
+/* While no VM has one, asking is free. */
+DEFINE_STATIC_KEY_FALSE(lv_msr_filters);
+
 /** lv_msr_allowed - may the guest access it, for all that user space said? */
 bool lv_msr_allowed(struct lv_vcpu *v, u32 msr, bool write)
 {
@@ -97,18 +100,34 @@ static struct lv_msr_filter *lv_filter_new(const struct kvm_msr_filter *in)
 	return filter;
 }
 
+static void lv_filter_free(struct lv_msr_filter *filter)
+{
+	if (!filter)
+		return;
+	static_branch_dec(&lv_msr_filters);
+	kvfree(filter);
+}
+
+/** lv_msr_filter_free - the VM goes, and no vCPU runs any more */
+void lv_msr_filter_free(struct lv_vm *vm)
+{
+	lv_filter_free(rcu_dereference_protected(vm->msr_filter, true));
+}
+
 LV_IOCTL(set_msr_filter)
 {
 	struct lv_msr_filter *filter = lv_filter_new(data);
 
 	if (IS_ERR(filter))
 		return PTR_ERR(filter);
+	if (filter)
+		static_branch_inc(&lv_msr_filters);
 	filter = rcu_replace_pointer(vm->msr_filter, filter,
 				     lockdep_is_held(&vm->lock));
 	/* No vCPU runs by the old one when user space goes on. */
 	lv_request_all(vm, LV_REQ_INTERCEPTS, true);
 	if (filter)
 		synchronize_rcu();
-	kvfree(filter);
+	lv_filter_free(filter);
 	return 0;
 }

@@ -59,7 +59,7 @@ static void lv_vm_free(struct lv_vm *vm)
 	int i;
 
 	lv_stat_remove(vm);
-	kvfree(rcu_access_pointer(vm->msr_filter));
+	lv_msr_filter_free(vm);
 	/* Timers and event file descriptors first: they may kick a vCPU. */
 	lv_irqchip_free(vm);
 	/* Until its notifier is gone, the host may ask the vCPUs for a flush. */

@@ -87,7 +87,7 @@ LV_IOCTL(create_irqchip)
  */
 int lv_split_irqchip(struct lv_vm *vm, u64 pins)
 {
-	if (pins > KVM_IOAPIC_NUM_PINS)
+	if (pins > LV_MAX_GSIS)
 		return -EINVAL;
 	if (vm->irqchip || vm->nr_vcpus)
 		return -EEXIST;

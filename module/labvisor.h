@@ -128,6 +128,14 @@ struct lv_msrs {
 	u64 platform_info, power_ctl;
 };
 
+#define LV_MAX_MCE_BANKS 32
+
+/* struct lv_mce - machine-check registers of a vCPU: mce.c */
+struct lv_mce {
+	u64 cap, ctl; /* MCG_CAP and MCG_CTL */
+	u64 banks[LV_MAX_MCE_BANKS][4]; /* CTL, STATUS, ADDR, MISC */
+};
+
 /* struct lv_vcpu - one virtual CPU; a backend's struct starts with it */
 struct lv_vcpu {
 	u64 regs[16]; /* own: in hardware encoding; RSP only if available */
@@ -201,6 +209,7 @@ struct lv_vcpu {
 	sigset_t sigset; /* own: KVM_SET_SIGNAL_MASK */
 	bool sigset_active; /* own */
 	int id; /* once: APIC ID */
+	struct lv_mce mce; /* own */
 	struct lv_vcpu_stat stat; /* own; read without lock */
 };
 
@@ -497,6 +506,11 @@ u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr);
 void lv_sync_regs_store(struct lv_vcpu *v);
 int lv_sync_regs_load(struct lv_vcpu *v);
 
+/* ---- machine-check banks (mce.c) ---- */
+
+int lv_mce_get_msr(struct lv_vcpu *v, u32 msr, u64 *val, bool host);
+int lv_mce_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host);
+
 /* ---- guest FPU state (fpu.c) ---- */
 
 extern u64 lv_xfeatures; /* once: XCR0 bits that guests may have */
@@ -598,7 +612,8 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_GET_EMULATED_CPUID, get_emulated_cpuid, LV_RAW)           \
 	X(KVM_GET_MSR_INDEX_LIST, get_msr_index_list, LV_RAW)           \
 	X(KVM_GET_MSR_FEATURE_INDEX_LIST, get_msr_feature_list, LV_RAW) \
-	X(KVM_GET_MSRS, get_msrs, LV_RAW)
+	X(KVM_GET_MSRS, get_msrs, LV_RAW)                               \
+	X(KVM_X86_GET_MCE_CAP_SUPPORTED, get_mce_cap, 0)
 
 #define LV_VM_IOCTLS(X)                                                  \
 	X(KVM_IRQ_LINE, irq_line, 0)                                     \
@@ -662,7 +677,10 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_SET_GUEST_DEBUG, set_guest_debug, 0)           \
 	X(KVM_TRANSLATE, translate, 0)                       \
 	X(KVM_NMI, nmi, 0)                                   \
+	X(KVM_X86_SETUP_MCE, setup_mce, 0)                   \
+	X(KVM_X86_SET_MCE, set_mce, 0)                       \
 	X(KVM_TPR_ACCESS_REPORTING, tpr_access_reporting, 0) \
+	X(KVM_SET_VAPIC_ADDR, set_vapic_addr, 0)             \
 	X(KVM_SET_SIGNAL_MASK, set_signal_mask, LV_RAW)      \
 	X(KVM_GET_TSC_KHZ, get_tsc_khz, 0)                   \
 	X(KVM_SET_TSC_KHZ, set_tsc_khz, 0)                   \

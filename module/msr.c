@@ -422,6 +422,16 @@ LV_SET(de_cfg)
 					     : -EINVAL;
 }
 
+LV_GET(mce)
+{
+	return lv_mce_get_msr(v, msr, val, host);
+}
+
+LV_SET(mce)
+{
+	return lv_mce_set_msr(v, msr, val, host);
+}
+
 /* m->val is the KVM_FEATURE_* that it belongs to. */
 LV_GET(pv)
 {
@@ -482,9 +492,10 @@ static const struct lv_msr lv_msr_table[] = {
 	{ ONE(MSR_IA32_FLUSH_CMD), INTEL, .set = set_flush_cmd },
 	{ ONE(MSR_IA32_SYSENTER_CS), SAVED, .val = U32_MAX, RW(hw) },
 	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, SAVED, RW(hw_address) },
-	{ ONE(MSR_IA32_MCG_CAP), NEEDS(MCA), CONSTANT(0) },
+	{ ONE(MSR_IA32_MCG_CAP), NEEDS(MCA), RW(mce) },
 	{ ONE(MSR_IA32_MCG_STATUS), SAVED, NEEDS(MCA),
 	  FIELD(mcg_status, LV_MCG_STATUS_MASK), .set = set_field },
+	{ ONE(MSR_IA32_MCG_CTL), SAVED, NEEDS(MCA), RW(mce) },
 	{ ONE(MSR_IA32_MISC_ENABLE), SAVED, VCPU(misc_enable),
 	  .set = set_misc_enable },
 	{ ONE(MSR_IA32_DEBUGCTLMSR), SAVED, .get = get_constant,
@@ -504,6 +515,8 @@ static const struct lv_msr lv_msr_table[] = {
 	  FIELD(mtrr_deftype, LV_MTRR_DEFTYPE_MASK), .set = set_mtrr_deftype },
 	{ ONE(MSR_IA32_PERF_CAPABILITIES), .flags = LV_MSR_FEATURE, .val = 0,
 	  RW(host_constant) },
+	{ MSR_IA32_MC0_CTL, MSR_IA32_MCx_MISC(LV_MAX_MCE_BANKS - 1), NEEDS(MCA),
+	  RW(mce) },
 	{ ONE(MSR_IA32_TSC_DEADLINE), SAVED, NEEDS(TSC_DEADLINE_TIMER),
 	  RW(tsc_deadline) },
 	{ LV_X2APIC_MSR, LV_X2APIC_MSR + 0xff, NEEDS(X2APIC), RW(x2apic) },

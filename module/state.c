@@ -322,6 +322,14 @@ LV_IOCTL(tpr_access_reporting)
 	return 0;
 }
 
+/* No page of the guest gets its task priority; QEMU switches that off at reset. */
+LV_IOCTL(set_vapic_addr)
+{
+	const struct kvm_vapic_addr *vapic = data;
+
+	return v->apic && !vapic->vapic_addr ? 0 : -EINVAL;
+}
+
 LV_IOCTL(get_mp_state)
 {
 	struct kvm_mp_state *state = data;

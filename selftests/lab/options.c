@@ -155,6 +155,17 @@ TEST_F(options, foreign_hypercall)
 	EXPECT_EQ(1, vcpu_sync(self->vcpu));
 }
 
+/* There is no page that the guest's task priority goes to. */
+TEST_F(options, vapic_only_off)
+{
+	struct kvm_vapic_addr vapic = {};
+
+	EXPECT_EQ(0, dev_ioctl(self->vcpu->fd, KVM_SET_VAPIC_ADDR, &vapic));
+	vapic.vapic_addr = 0x1000;
+	EXPECT_EQ(-EINVAL,
+		  dev_ioctl(self->vcpu->fd, KVM_SET_VAPIC_ADDR, &vapic));
+}
+
 /* ---- MSRs ---- */
 
 static volatile u32 gp_hits, asked;

@@ -263,6 +263,9 @@ static void lv_cpuid_add_leaf(struct lv_cpuid_list *list,
 	u32 i;
 
 	switch (leaf->function) {
+	case 1: /* it needs a local APIC in the kernel: a capability tells */
+		e->ecx &= ~BIT(F(TSC_DEADLINE_TIMER) % 32);
+		break;
 	case 4:
 	case 0x8000001d: /* a null type ends the list */
 		for (i = 1; e->eax & 0x1f && i < LV_MAX_CACHES; i++)

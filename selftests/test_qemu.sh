@@ -3,7 +3,7 @@
 #
 # Debian's QEMU, unmodified, with -accel kvm on Labvisor: Linux boots to user
 # space on the machine types and with the interrupt controllers that it offers,
-# through SeaBIOS from power-on. Not with kernel-irqchip=off yet: that guest hangs.
+# through SeaBIOS from power-on.
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
@@ -14,6 +14,7 @@ source "$LAB_TOP/selftests/tap.sh"
 machines='pc pc 1
 pc_smp pc 2
 pc_split pc,kernel-irqchip=split 2
+pc_irqchip_off pc,kernel-irqchip=off 1
 q35 q35 2
 q35_split q35,kernel-irqchip=split 8
 q35_no_smm q35,smm=off 1'

@@ -339,6 +339,8 @@ TEST_F(system, cpuid_contents)
 	ASSERT_NE(NULL, e);
 	/* What every 64-bit guest needs: FPU, TSC, MSR, PAE, CX8, APIC, SSE2 */
 	EXPECT_EQ(0x07000371, e->edx & 0x07000371);
+	/* The TSC-deadline timer has a capability: it needs a local APIC. */
+	EXPECT_EQ(0, e->ecx & 1u << 24);
 	e = find_cpuid(offered, 0x80000001, 0);
 	ASSERT_NE(NULL, e);
 	EXPECT_NE(0, e->edx & 1u << 29) TH_LOG("long mode");

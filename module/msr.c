@@ -105,7 +105,9 @@ LV_SET(ignored)
 
 static u64 *lv_field(struct lv_vcpu *v, const struct lv_msr *m, u32 msr)
 {
-	return (void *)v + m->offset + (msr - m->first) * sizeof(u64);
+	u32 nr = array_index_nospec(msr - m->first, m->last - m->first + 1);
+
+	return (void *)v + m->offset + nr * sizeof(u64);
 }
 
 LV_GET(field)

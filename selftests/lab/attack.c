@@ -285,6 +285,9 @@ static const unsigned long requests[] = {
 	KVM_HAS_DEVICE_ATTR,
 	KVM_GET_DEVICE_ATTR,
 	KVM_SET_DEVICE_ATTR,
+	KVM_X86_SETUP_MCE,
+	KVM_X86_SET_MCE,
+	KVM_SET_VAPIC_ADDR,
 };
 
 /* Small numbers are where the interesting cases are. */

@@ -263,9 +263,15 @@ void svm_set_cr4(struct lv_vcpu *v, u64 cr4)
 	svm_touch(s, SVM_CLEAN_CR);
 }
 
-/* VMRUN insists on EFER.SVME. The guest's view of it is in vcpu->efer. */
+/*
+ * VMRUN insists on EFER.SVME. The guest's view of it is in vcpu->efer. LME means
+ * nothing to the CPU before paging is on, and with it QEMU may not restore the
+ * host's CR0 (docs/emulators.md).
+ */
 void svm_set_efer(struct lv_vcpu *v, u64 efer)
 {
+	if (!(efer & EFER_LMA))
+		efer &= ~(u64)EFER_LME;
 	to_svm(v)->vmcb->save.efer = efer | EFER_SVME;
 	svm_touch(to_svm(v), SVM_CLEAN_CR);
 }

@@ -179,6 +179,29 @@ TEST_F(exits_trap, triple_fault)
 	EXPECT_EXIT(KVM_EXIT_SHUTDOWN, self->vcpu);
 }
 
+/*
+ * Long mode asked for, and neither PAE nor paging on: with such a guest QEMU does
+ * not get back to the host.
+ */
+SNIPPET(32, lme_code,
+	"mov $0xc0000080, %ecx\nrdmsr\nbts $8, %eax\nwrmsr\n"
+	"xor %eax, %eax\nrdmsr\nhlt\n");
+
+TEST_F(exits_trap, long_mode_without_pae)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	vcpu_offer_cpuid(self->vcpu);
+	VCPU_SNIPPET(self->vcpu, MODE_PROT, lme_code);
+	ASSERT_EQ(0, vcpu_run(self->vcpu));
+	ASSERT_EQ(KVM_EXIT_HLT, self->vcpu->run->exit_reason);
+	vcpu_get_regs(self->vcpu, &regs);
+	vcpu_get_sregs(self->vcpu, &sregs);
+	EXPECT_EQ(0x100, regs.rax & 0x500);
+	EXPECT_EQ(0x100, sregs.efer & 0x500);
+}
+
 SNIPPET(16, ud16, "ud2\nhlt\n");
 SNIPPET(32, ud32, "ud2\nhlt\n");
 SNIPPET(64, ud64, "ud2\nhlt\n");

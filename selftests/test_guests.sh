@@ -75,7 +75,7 @@ power_off()
 leaks_nothing()
 {
 	host 0 --timeout 900 --file "$fast:kernel" --file "$leak" -- env \
-		LEAK_BOOTS=20 LEAK_WARM_UP=3 \
+		LEAK_BOOTS=40 LEAK_WARM_UP=3 \
 		LEAK_COMMAND='labvisor run --cpus 2 --memory 128M --initrd initrd --cmdline "console=ttyS0 quiet panic=-1" --cmd true kernel >/tmp/guest 2>&1' \
 		./leak
 }

@@ -359,6 +359,7 @@ struct lv_vcpu *lv_vcpu_by_id(struct lv_vm *vm, u32 id);
 void lv_vcpu_load(struct lv_vcpu *v);
 void lv_vcpu_put(struct lv_vcpu *v);
 void lv_vcpu_reset(struct lv_vcpu *v, bool init);
+void lv_serve_init(struct lv_vcpu *v);
 void lv_load_debugregs(struct lv_vcpu *v);
 long lv_vcpu_run(struct lv_vcpu *v);
 int lv_vcpu_create(struct lv_vm *vm, unsigned long id);

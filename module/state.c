@@ -334,6 +334,8 @@ LV_IOCTL(get_mp_state)
 {
 	struct kvm_mp_state *state = data;
 
+	/* Whoever saves the vCPU would lose what waits for its next KVM_RUN. */
+	lv_serve_init(v);
 	state->mp_state = v->mp_state;
 	if (v->mp_state == KVM_MP_STATE_HALTED && READ_ONCE(v->pv_unhalted))
 		state->mp_state = KVM_MP_STATE_RUNNABLE;

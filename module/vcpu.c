@@ -295,7 +295,8 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 
 /* ---- what may sleep ---- */
 
-static void lv_serve_init(struct lv_vcpu *v)
+/** lv_serve_init - act on INIT and SIPI that arrived */
+void lv_serve_init(struct lv_vcpu *v)
 {
 	if (test_and_clear_bit(LV_LAPIC_INIT, &v->apic_events)) {
 		lv_vcpu_reset(v, true);

@@ -300,6 +300,41 @@ TEST_F(state, mp_state)
 	EXPECT_EQ(KVM_MP_STATE_RUNNABLE, mp.mp_state);
 }
 
+static void send_msi(struct vm *vm, u32 apic_id, u32 data)
+{
+	struct kvm_msi msi = {
+		.address_lo = APIC_GPA | apic_id << 12,
+		.data = data,
+	};
+
+	MUST(vm->fd, KVM_SIGNAL_MSI, &msi);
+}
+
+static u32 mp_state(struct vcpu *vcpu)
+{
+	struct kvm_mp_state mp;
+
+	MUST(vcpu->fd, KVM_GET_MP_STATE, &mp);
+	return mp.mp_state;
+}
+
+/* INIT and SIPI are part of the state at once, not with the next KVM_RUN. */
+TEST_F(state, mp_state_after_init)
+{
+	struct vcpu *ap = vcpu_new(self->vm, 1);
+	struct kvm_sregs sregs;
+
+	EXPECT_EQ(KVM_MP_STATE_UNINITIALIZED, mp_state(ap));
+	send_msi(self->vm, 1, ICR_INIT | ICR_ASSERT);
+	EXPECT_EQ(KVM_MP_STATE_INIT_RECEIVED, mp_state(ap));
+	send_msi(self->vm, 1, ICR_SIPI | ICR_ASSERT | 0x12);
+	EXPECT_EQ(KVM_MP_STATE_RUNNABLE, mp_state(ap));
+	vcpu_get_sregs(ap, &sregs);
+	EXPECT_EQ(0x1200, sregs.cs.selector);
+	EXPECT_EQ(0x12000, sregs.cs.base);
+	vcpu_free(ap);
+}
+
 TEST_F(state, vcpu_events)
 {
 	struct kvm_vcpu_events a, b;

@@ -238,8 +238,26 @@ LV_IOCTL(get_vcpu_events)
 	return 0;
 }
 
+/* An exception is pending, perhaps with a payload, or injected, or not there. */
+static struct lv_exception lv_exception_of(const struct kvm_vcpu_events *events)
+{
+	bool pending = events->flags & KVM_VCPUEVENT_VALID_PAYLOAD &&
+		       events->exception.pending;
+
+	return (struct lv_exception){
+		.pending = pending,
+		.injected = events->exception.injected && !pending,
+		.vector = events->exception.nr,
+		.has_error = events->exception.has_error_code,
+		.error = events->exception.error_code,
+		.has_payload = pending && events->exception_has_payload,
+		.payload = events->exception_payload,
+	};
+}
+
 static bool lv_valid_events(struct lv_vcpu *v,
-			    const struct kvm_vcpu_events *events)
+			    const struct kvm_vcpu_events *events,
+			    const struct lv_exception *ex)
 {
 	u32 flags = LV_EVENT_FLAGS;
 
@@ -247,35 +265,18 @@ static bool lv_valid_events(struct lv_vcpu *v,
 		flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
 	if (events->flags & ~flags)
 		return false;
-	if (!events->exception.injected && !events->exception.pending)
-		return true;
-	return events->exception.nr < 32 &&
-	       events->exception.nr != X86_TRAP_NMI;
-}
-
-static void lv_set_exception(struct lv_vcpu *v,
-			     const struct kvm_vcpu_events *events)
-{
-	bool payload = events->flags & KVM_VCPUEVENT_VALID_PAYLOAD;
-
-	v->ex = (struct lv_exception){
-		.injected = events->exception.injected,
-		.pending = payload && events->exception.pending,
-		.vector = events->exception.nr,
-		.has_error = events->exception.has_error_code,
-		.error = events->exception.error_code,
-		.has_payload = payload && events->exception_has_payload,
-		.payload = payload ? events->exception_payload : 0,
-	};
+	return (!ex->injected && !ex->pending) ||
+	       (ex->vector < 32 && ex->vector != X86_TRAP_NMI);
 }
 
 LV_IOCTL(set_vcpu_events)
 {
 	const struct kvm_vcpu_events *events = data;
+	struct lv_exception ex = lv_exception_of(events);
 
-	if (!lv_valid_events(v, events))
+	if (!lv_valid_events(v, events, &ex))
 		return -EINVAL;
-	lv_set_exception(v, events);
+	v->ex = ex;
 	lv_set_irq_in_flight(
 		v, events->interrupt.injected ? events->interrupt.nr : -1);
 	if (events->flags & KVM_VCPUEVENT_VALID_SHADOW)

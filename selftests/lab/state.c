@@ -369,6 +369,43 @@ TEST_F(state, vcpu_events)
 	EXPECT_EQ(GP_VECTOR, b.exception.nr);
 }
 
+/* A pending exception wins; without its flag there is none. */
+TEST_F(state, exception_pending_or_injected)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXCEPTION_PAYLOAD,
+				      .args[0] = 1 };
+	const u32 payload = KVM_VCPUEVENT_VALID_PAYLOAD;
+	struct kvm_vcpu_events a, b;
+
+	ASSERT_EQ(0, set(self->vcpu, KVM_GET_VCPU_EVENTS, &a));
+	a.flags = payload;
+	EXPECT_EQ(-EINVAL, set(self->vcpu, KVM_SET_VCPU_EVENTS, &a));
+	ASSERT_EQ(0, dev_ioctl(self->vm->fd, KVM_ENABLE_CAP, &cap));
+	a.exception.injected = a.exception.pending = 1;
+	a.exception.nr = PF_VECTOR;
+	a.exception_has_payload = 1;
+	a.exception_payload = 0x123456;
+	ASSERT_EQ(0, set(self->vcpu, KVM_SET_VCPU_EVENTS, &a));
+	ASSERT_EQ(0, set(self->vcpu, KVM_GET_VCPU_EVENTS, &b));
+	EXPECT_EQ(payload, b.flags & payload);
+	EXPECT_EQ(1, b.exception.pending);
+	EXPECT_EQ(0, b.exception.injected);
+	EXPECT_EQ(1, b.exception_has_payload);
+	EXPECT_EQ(0x123456, b.exception_payload);
+
+	a.flags = 0;
+	ASSERT_EQ(0, set(self->vcpu, KVM_SET_VCPU_EVENTS, &a));
+	ASSERT_EQ(0, set(self->vcpu, KVM_GET_VCPU_EVENTS, &b));
+	EXPECT_EQ(0, b.exception.pending);
+	EXPECT_EQ(1, b.exception.injected);
+	EXPECT_EQ(0, b.exception_has_payload);
+
+	a.exception.injected = 0;
+	a.exception.nr = NMI_VECTOR;
+	ASSERT_EQ(0, set(self->vcpu, KVM_SET_VCPU_EVENTS, &a))
+	TH_LOG("pending, but not valid");
+}
+
 TEST_F(state, debugregs)
 {
 	struct kvm_debugregs a = {

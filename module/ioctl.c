@@ -4,6 +4,8 @@
  * size the command encodes, and the handlers that belong nowhere else.
  */
 #include <linux/fs.h>
+#include <linux/sched/stat.h>
+#include <asm/cpufeature.h>
 
 #include "labvisor.h"
 
@@ -33,9 +35,9 @@ static const u16 lv_caps[] = {
 	C(JOIN_MEMORY_REGIONS_WORKS), C(READONLY_MEM), C(SYNC_MMU),
 	C(IMMEDIATE_EXIT), C(MP_STATE), C(VCPU_EVENTS), C(EXCEPTION_PAYLOAD),
 	C(DEBUGREGS), C(SET_GUEST_DEBUG), C(X86_ROBUST_SINGLESTEP), C(XSAVE),
-	C(XCRS), C(SREGS2), C(EXT_CPUID), C(EXT_EMUL_CPUID),
+	C(SREGS2), C(EXT_CPUID), C(EXT_EMUL_CPUID),
 	C(GET_MSR_FEATURES), C(GET_TSC_KHZ), C(TSC_DEADLINE_TIMER),
-	C(KVMCLOCK_CTRL), C(CLOCKSOURCE), C(STEAL_TIME), C(IRQCHIP),
+	C(KVMCLOCK_CTRL), C(CLOCKSOURCE), C(IRQCHIP),
 	C(IRQ_INJECT_STATUS), C(SPLIT_IRQCHIP), C(PIT2),
 	C(PIT_STATE2), C(REINJECT_CONTROL), C(SIGNAL_MSI), C(IRQFD),
 	C(IRQFD_RESAMPLE), C(IOEVENTFD), C(IOEVENTFD_ANY_LENGTH),
@@ -45,6 +47,7 @@ static const u16 lv_caps[] = {
 	C(INTERNAL_ERROR_DATA), C(X86_USER_SPACE_MSR), C(X86_MSR_FILTER),
 	C(MSR_PLATFORM_INFO), C(ENFORCE_PV_FEATURE_CPUID), C(VCPU_ATTRIBUTES),
 	C(BINARY_STATS_FD), C(MMU_SHADOW_CACHE_CONTROL), C(DISABLE_QUIRKS),
+	C(INTR_SHADOW), C(IOAPIC_POLARITY_IGNORED), C(LAST_CPU),
 };
 /* clang-format on */
 
@@ -59,7 +62,7 @@ static const struct {
 	{ KVM_CAP_MAX_VCPUS, LV_MAX_VCPUS },
 	{ KVM_CAP_MAX_VCPU_ID, LV_MAX_VCPUS },
 	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_VALID_FIELDS },
-	{ KVM_CAP_SET_GUEST_DEBUG2, LV_GUESTDBG },
+	{ KVM_CAP_SET_GUEST_DEBUG2, LV_GUESTDBG | LV_GUESTDBG_INJECT },
 	{ KVM_CAP_XSAVE2, 4096 },
 	{ KVM_CAP_ADJUST_CLOCK, LV_CLOCK_FLAGS },
 	{ KVM_CAP_IRQ_ROUTING, LV_MAX_GSIS },
@@ -73,6 +76,10 @@ LV_IOCTL(check_extension)
 {
 	unsigned int i;
 
+	if (arg == KVM_CAP_XCRS)
+		return boot_cpu_has(X86_FEATURE_XSAVE);
+	if (arg == KVM_CAP_STEAL_TIME)
+		return sched_info_on();
 	for (i = 0; i < ARRAY_SIZE(lv_cap_values); i++)
 		if (lv_cap_values[i].cap == arg)
 			return lv_cap_values[i].val;

@@ -389,12 +389,11 @@ LV_IOCTL(set_debugregs)
 LV_IOCTL(set_guest_debug)
 {
 	const struct kvm_guest_debug *dbg = data;
-	const u32 inject = KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
 	u64 rflags;
 
-	if (dbg->control & ~(LV_GUESTDBG | inject))
+	if (dbg->control & ~(LV_GUESTDBG | LV_GUESTDBG_INJECT))
 		return -EINVAL;
-	if (dbg->control & inject) {
+	if (dbg->control & LV_GUESTDBG_INJECT) {
 		if (v->ex.pending || v->ex.injected)
 			return -EBUSY;
 		lv_queue_exception(v, dbg->control & KVM_GUESTDBG_INJECT_DB
@@ -403,8 +402,9 @@ LV_IOCTL(set_guest_debug)
 	}
 
 	rflags = lv_rflags(v) & ~lv_debugger_tf(v);
-	v->guest_debug =
-		dbg->control & KVM_GUESTDBG_ENABLE ? dbg->control & ~inject : 0;
+	v->guest_debug = dbg->control & KVM_GUESTDBG_ENABLE
+				 ? dbg->control & LV_GUESTDBG
+				 : 0;
 	lv_set_rflags(v, rflags | lv_debugger_tf(v));
 	if (v->guest_debug & KVM_GUESTDBG_USE_HW_BP) {
 		memcpy(v->debug_dr, dbg->arch.debugreg, sizeof(v->debug_dr));

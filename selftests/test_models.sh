@@ -18,6 +18,7 @@ on()
 	"$LAB_DIR/host" --lab "$1" --cpu "$2" --kernel fast --timeout 100 \
 		--log "$scratch/log" --file "$module" \
 		--file "$programs/exits_io" --file "$programs/memslots" \
+		--file "$programs/state" \
 		-- sh -c "$3" >"$scratch/out" 2>"$scratch/err"
 }
 
@@ -40,6 +41,7 @@ echo "TAP version 13"
 ok no_svm_no_vmx refuses qemu EPYC,-svm 'neither SVM nor VMX'
 ok svm_without_npt refuses qemu EPYC,+svm,-npt 'no nested paging'
 ok vmx_without_ept refuses bochs core2_penryn_t9600 'no EPT'
+ok svm_without_xsave runs qemu EPYC,+svm,+npt,-xsave svm state
 ok ept_without_accessed_bits runs bochs corei7_sandy_bridge_2600k vmx exits_io \
 	memslots
 # Bochs' SVM forgets host interrupts while the guest has them off: no guest

@@ -178,6 +178,35 @@ TEST_F(debug, hardware_breakpoint)
 	EXPECT_EXIT(KVM_EXIT_IO, self->vcpu);
 }
 
+static volatile u32 traps;
+
+static void on_trap(struct trap_frame *frame)
+{
+	traps++;
+}
+
+static void injected_guest(void)
+{
+	trap_handlers[DB_VECTOR] = on_trap;
+	for (;;)
+		guest_sync(traps);
+}
+
+/* A debugger hands the guest what it asked for itself. */
+TEST_F(debug, injected)
+{
+	const u32 inject[] = { KVM_GUESTDBG_INJECT_DB, KVM_GUESTDBG_INJECT_BP };
+	int caps = vm_cap(self->vm, KVM_CAP_SET_GUEST_DEBUG2);
+
+	vcpu_call(self->vcpu, injected_guest);
+	EXPECT_EQ(0, vcpu_sync(self->vcpu));
+	EXPECT_EQ(inject[0] | inject[1], caps & (inject[0] | inject[1]));
+	ASSERT_EQ(0, control(self->vcpu, inject[0], 0, 0));
+	EXPECT_EQ(-EBUSY, control(self->vcpu, inject[1], 0, 0));
+	EXPECT_EQ(1, vcpu_sync(self->vcpu));
+	EXPECT_EQ(-EINVAL, control(self->vcpu, ~caps, 0, 0));
+}
+
 /* Not asked for, a breakpoint is the guest's own affair. */
 static void own_guest(void)
 {

@@ -221,8 +221,13 @@ TEST_F(state, xcrs)
 	struct kvm_xcrs a = { .nr_xcrs = 1 }, b = {};
 
 	a.xcrs[0].value = 3;
-	if (!vm_cap(self->vm, KVM_CAP_XCRS))
-		SKIP(return, "KVM_CAP_XCRS is not offered");
+	ASSERT_EQ(!!(cpuid(1, 0).ecx & 1 << 26),
+		  vm_cap(self->vm, KVM_CAP_XCRS));
+	if (!vm_cap(self->vm, KVM_CAP_XCRS)) {
+		EXPECT_EQ(-EINVAL, set(self->vcpu, KVM_SET_XCRS, &a));
+		EXPECT_EQ(-EINVAL, set(self->vcpu, KVM_GET_XCRS, &b));
+		SKIP(return, "the processor has no XSAVE");
+	}
 	ASSERT_EQ(0, set(self->vcpu, KVM_SET_XCRS, &a));
 	ASSERT_EQ(0, set(self->vcpu, KVM_GET_XCRS, &b));
 	EXPECT_EQ(1, b.nr_xcrs);

@@ -96,14 +96,14 @@ enum lv_exit_reason {
  * @LV_EVENT_EXCEPTION: exception
  * @LV_EVENT_NMI: NMI
  * @LV_EVENT_IRQ: external interrupt
- * @LV_EVENT_SOFT: INT n, which is executed again, not injected
+ * @LV_EVENT_SOFT: INT n, INT3, INTO, which the guest executes again
  */
 enum lv_event_type {
 	LV_EVENT_NONE,
 	LV_EVENT_EXCEPTION,
 	LV_EVENT_NMI,
 	LV_EVENT_IRQ,
-	LV_EVENT_SOFT, /* INT n, INT3, INTO: re-executed, not re-injected */
+	LV_EVENT_SOFT,
 };
 
 /**

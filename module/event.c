@@ -104,17 +104,14 @@ static void lv_deliver_payload(struct lv_vcpu *v)
 }
 
 /*
- * An exit interrupted the delivery of @event. INT3, INTO and INT n left RIP
- * at the instruction, which raises them again.
+ * An exit interrupted the delivery of @event. INT n left RIP at the
+ * instruction, which raises it again.
  */
 static void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 {
 	lv_request(v, LV_REQ_EVENT);
 	switch (event->type) {
 	case LV_EVENT_EXCEPTION:
-		if (event->vector == X86_TRAP_BP ||
-		    event->vector == X86_TRAP_OF)
-			return;
 		v->ex = (struct lv_exception){ .injected = true,
 					       .vector = event->vector,
 					       .has_error = event->has_error,
@@ -134,7 +131,7 @@ static void lv_requeue_event(struct lv_vcpu *v, const struct lv_event *event)
 void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	if (v->injecting == LV_EVENT_EXCEPTION)
-		v->ex.injected = false;
+		v->ex.injected = lv_was_injected(v, &exit->interrupted);
 	else if (v->injecting == LV_EVENT_NMI)
 		v->nmi_injected = false;
 	else if (v->injecting == LV_EVENT_IRQ)

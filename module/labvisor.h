@@ -410,6 +410,21 @@ void lv_settle_events(struct lv_vcpu *v, const struct lv_exit *exit);
 void lv_post_nmi(struct lv_vcpu *v);
 bool lv_irq_pending(struct lv_vcpu *v);
 
+/* Exceptions of INT3 and INTO, which push the address behind themselves. */
+static inline bool lv_is_soft(u8 vector)
+{
+	return vector == X86_TRAP_BP || vector == X86_TRAP_OF;
+}
+
+/* Was an interrupted event injected? Else the guest executes it again. */
+static inline bool lv_was_injected(const struct lv_vcpu *v,
+				   const struct lv_event *event)
+{
+	return v->injecting == LV_EVENT_EXCEPTION &&
+	       lv_is_soft(event->vector) && event->type == LV_EVENT_SOFT &&
+	       event->vector == v->ex.vector;
+}
+
 static inline int lv_inject_gp(struct lv_vcpu *v)
 {
 	lv_queue_exception_error(v, 13, 0);

@@ -53,6 +53,7 @@ void svm_inject(struct lv_vcpu *v, const struct lv_event *event)
 	struct vmcb_control_area *control = &s->vmcb->control;
 
 	control->event_inj = 0;
+	v->reg_dirty &= ~SVM_DIRTY_INT3;
 	if (s->virq) {
 		s->virq = false;
 		svm_set_virq(s, false, 0);
@@ -67,6 +68,8 @@ void svm_inject(struct lv_vcpu *v, const struct lv_event *event)
 			     type[event->type] |
 			     (event->has_error ? SVM_EVTINJ_VALID_ERR : 0);
 	control->event_inj_err = event->error;
+	if (event->type == LV_EVENT_EXCEPTION && lv_is_soft(event->vector))
+		v->reg_dirty |= SVM_DIRTY_INT3;
 	if (event->type == LV_EVENT_NMI)
 		svm_set_nmi_mask(v, true);
 }

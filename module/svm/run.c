@@ -35,9 +35,9 @@ void svm_flush_tlb(struct lv_vcpu *v)
 	to_svm(v)->asid_generation = 0;
 }
 
-static void svm_decode_interrupted(struct vmcb_control_area *control,
-				   struct lv_event *event)
+static void svm_decode_interrupted(struct svm_vcpu *s, struct lv_event *event)
 {
+	struct vmcb_control_area *control = &s->vmcb->control;
 	static const u8 type[8] = {
 		[SVM_EXITINTINFO_TYPE_INTR >> 8] = LV_EVENT_IRQ,
 		[SVM_EXITINTINFO_TYPE_NMI >> 8] = LV_EVENT_NMI,
@@ -52,6 +52,11 @@ static void svm_decode_interrupted(struct vmcb_control_area *control,
 	if (event->type == LV_EVENT_EXCEPTION &&
 	    event->vector >= FIRST_EXTERNAL_VECTOR)
 		event->type = LV_EVENT_IRQ;
+	if (event->type == LV_EVENT_EXCEPTION && lv_is_soft(event->vector)) {
+		event->type = LV_EVENT_SOFT;
+		if (lv_was_injected(&s->v, event))
+			s->v.rip--;
+	}
 	event->has_error = info & SVM_EXITINTINFO_VALID_ERR;
 	event->error = control->exit_int_info_err;
 }
@@ -217,6 +222,18 @@ static __always_inline void svm_swap_spec_ctrl(struct lv_vcpu *v, bool enter)
 				enter ? v->spec_ctrl : host);
 }
 
+static noinline void svm_write_back(struct svm_vcpu *s)
+{
+	struct vmcb_save_area *save = &s->vmcb->save;
+
+	if (s->v.reg_dirty & BIT(LV_R_CR2)) {
+		save->cr2 = s->v.cr2;
+		svm_touch(s, SVM_CLEAN_CR2);
+	}
+	if (s->v.reg_dirty & SVM_DIRTY_INT3)
+		save->rip++;
+}
+
 void svm_run(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	struct svm_cpu *cpu = this_cpu_ptr(&svm_cpu);
@@ -230,10 +247,8 @@ void svm_run(struct lv_vcpu *v, struct lv_exit *exit)
 	save->rsp = v->regs[LV_RSP];
 	save->rip = v->rip;
 	save->rflags = v->rflags;
-	if (unlikely(v->reg_dirty & BIT(LV_R_CR2))) {
-		save->cr2 = v->cr2;
-		svm_touch(s, SVM_CLEAN_CR2);
-	}
+	if (unlikely(v->reg_dirty & (BIT(LV_R_CR2) | SVM_DIRTY_INT3)))
+		svm_write_back(s);
 	v->reg_dirty = 0;
 
 	svm_swap_spec_ctrl(v, true);
@@ -264,7 +279,7 @@ void svm_run(struct lv_vcpu *v, struct lv_exit *exit)
 	/* After a triple fault there is nothing to deliver again. */
 	if (unlikely(control->exit_int_info & SVM_EXITINTINFO_VALID) &&
 	    control->exit_code != SVM_EXIT_SHUTDOWN)
-		svm_decode_interrupted(control, &exit->interrupted);
+		svm_decode_interrupted(s, &exit->interrupted);
 	if (s->virq)
 		svm_settle_irq(s, &exit->interrupted);
 	svm_decode(s, exit);

@@ -31,6 +31,9 @@ enum svm_clean {
 
 #define SVM_CLEAN_ALL GENMASK(SVM_CLEAN_CR2, 0)
 
+/* In reg_dirty: the #BP or #OF to inject is that of the instruction at RIP. */
+#define SVM_DIRTY_INT3 BIT(LV_NR_R)
+
 /*
  * struct svm_vcpu - a vCPU and its VMCB (own)
  * @asid_generation: generation of the ASID; 0 forces a new one

@@ -15,7 +15,7 @@ static u32 vmx_exception_info(struct lv_vcpu *v, const struct lv_event *event)
 {
 	u32 info = event->vector | INTR_INFO_VALID_MASK;
 
-	if (event->vector == X86_TRAP_BP || event->vector == X86_TRAP_OF) {
+	if (lv_is_soft(event->vector)) {
 		vmcs_write(VM_ENTRY_INSTRUCTION_LEN, 1);
 		return info | INTR_TYPE_SOFT_EXCEPTION;
 	}

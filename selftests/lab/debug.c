@@ -207,6 +207,42 @@ TEST_F(debug, injected)
 	EXPECT_EQ(-EINVAL, control(self->vcpu, ~caps, 0, 0));
 }
 
+extern const u8 int3_place[];
+
+static void breakpoint_guest(void)
+{
+	trap_handlers[BP_VECTOR] = on_trap;
+	for (;;) {
+		guest_sync(traps);
+		asm volatile(".globl int3_place\n"
+			     "int3_place: hlt");
+	}
+}
+
+/*
+ * A breakpoint that the debugger hands on is that of the one-byte instruction
+ * at RIP. Here that is another one: it must not be executed instead.
+ */
+TEST_F(debug, injected_breakpoint)
+{
+	struct kvm_regs regs;
+	int i;
+
+	vm_share_memory(self->vm);
+	vcpu_call(self->vcpu, breakpoint_guest);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(i, vcpu_sync(self->vcpu));
+		vcpu_get_regs(self->vcpu, &regs);
+		regs.rip = (uintptr_t)int3_place;
+		vcpu_set_regs(self->vcpu, &regs);
+		ASSERT_EQ(0, control(self->vcpu, KVM_GUESTDBG_INJECT_BP, 0, 0));
+		/* The second time its delivery is cut short by faults. */
+		if (i == 1)
+			vm_zap(self->vm);
+	}
+	EXPECT_EQ(3, vcpu_sync(self->vcpu));
+}
+
 /* Not asked for, a breakpoint is the guest's own affair. */
 static void own_guest(void)
 {

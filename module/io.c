@@ -24,6 +24,7 @@ enum lv_io_state {
 	LV_IO_MMIO_WRITE,
 	LV_IO_RDMSR,
 	LV_IO_WRMSR,
+	LV_IO_HYPERCALL,
 };
 
 /** struct lv_frag - part of an access that lies in one page, up to 8 bytes */
@@ -50,7 +51,7 @@ struct lv_io {
 	gpa_t known_gpa; /* where the faulting access goes, without a walk */
 	u32 known_access; /* what the CPU has found to be allowed there */
 	bool sleepable; /* the emulation stopped: it must not sleep */
-	u8 insn_len; /* length of the IN, RDMSR or WRMSR that waits */
+	u8 insn_len; /* length of the instruction that waits, if not emulated */
 	u8 port_size; /* what it reads */
 	struct lv_string_io string; /* what an INS or OUTS transfers */
 	void *port_page; /* page LV_VCPU_PIO_PAGE of the vCPU's mmap */
@@ -535,9 +536,17 @@ static void lv_port_result(struct lv_vcpu *v, const void *data, u8 size)
 	memcpy(&v->regs[LV_RAX], data, size);
 }
 
+/* The instruction is complete when user space has answered. */
+static void lv_io_wait(struct lv_vcpu *v, enum lv_io_state state,
+		       const struct lv_exit *exit)
+{
+	v->io->state = state;
+	v->io->rip = lv_rip(v);
+	v->io->insn_len = exit->insn_len;
+}
+
 static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	struct lv_io *io = v->io;
 	u32 val = 0;
 
 	if (lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
@@ -547,19 +556,9 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 		return lv_skip_insn(v, exit);
 	}
 	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
-	io->state = LV_IO_PORT_IN;
-	io->rip = lv_rip(v);
-	io->insn_len = exit->insn_len;
-	io->port_size = exit->io.size;
+	lv_io_wait(v, LV_IO_PORT_IN, exit);
+	v->io->port_size = exit->io.size;
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, true);
-}
-
-static int lv_port_in_done(struct lv_vcpu *v)
-{
-	const struct lv_exit exit = { .insn_len = v->io->insn_len };
-
-	lv_port_result(v, v->io->port_page, v->io->port_size);
-	return lv_skip_insn(v, &exit);
 }
 
 static enum lv_emul_result lv_string_memory(struct lv_vcpu *v, void *buf,
@@ -728,13 +727,10 @@ int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
 {
 	u32 reason = lv_msr_exit_reason(err);
 	struct kvm_run *run = v->run;
-	struct lv_io *io = v->io;
 
 	if (!(READ_ONCE(v->vm->user_msrs) & reason))
 		return lv_inject_gp(v);
-	io->state = write ? LV_IO_WRMSR : LV_IO_RDMSR;
-	io->rip = lv_rip(v);
-	io->insn_len = exit->insn_len;
+	lv_io_wait(v, write ? LV_IO_WRMSR : LV_IO_RDMSR, exit);
 	run->msr.error = 0;
 	run->msr.reason = reason;
 	run->msr.index = v->regs[LV_RCX];
@@ -743,15 +739,11 @@ int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
 			       write ? KVM_EXIT_X86_WRMSR : KVM_EXIT_X86_RDMSR);
 }
 
-static int lv_msr_done(struct lv_vcpu *v, bool read)
+/** lv_ask_hypercall - run->hypercall is filled in: user space has the result */
+int lv_ask_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	const struct lv_exit exit = { .insn_len = v->io->insn_len };
-
-	if (v->run->msr.error)
-		return lv_inject_gp(v);
-	if (read)
-		lv_set_edx_eax(v, v->run->msr.data);
-	return lv_skip_insn(v, &exit);
+	lv_io_wait(v, LV_IO_HYPERCALL, exit);
+	return lv_exit_to_user(v, KVM_EXIT_HYPERCALL);
 }
 
 /** lv_complete_io - continue what the last KVM_RUN left to user space */
@@ -759,6 +751,7 @@ int lv_complete_io(struct lv_vcpu *v)
 {
 	struct lv_io *io = v->io;
 	struct lv_frag *frag = &io->reads[io->nr_reads];
+	const struct lv_exit exit = { .insn_len = io->insn_len };
 	enum lv_io_state state = io->state;
 
 	io->state = LV_IO_IDLE;
@@ -767,7 +760,8 @@ int lv_complete_io(struct lv_vcpu *v)
 		return LV_RESUME;
 	switch (state) {
 	case LV_IO_PORT_IN:
-		return lv_port_in_done(v);
+		lv_port_result(v, io->port_page, io->port_size);
+		return lv_skip_insn(v, &exit);
 	case LV_IO_PORT_INS:
 		lv_emul_begin(v, &io->emul);
 		/* User space may have changed the count. */
@@ -782,7 +776,14 @@ int lv_complete_io(struct lv_vcpu *v)
 		return lv_emulate_insn(v);
 	case LV_IO_RDMSR:
 	case LV_IO_WRMSR:
-		return lv_msr_done(v, state == LV_IO_RDMSR);
+		if (v->run->msr.error)
+			return lv_inject_gp(v);
+		if (state == LV_IO_RDMSR)
+			lv_set_edx_eax(v, v->run->msr.data);
+		return lv_skip_insn(v, &exit);
+	case LV_IO_HYPERCALL:
+		lv_set_hypercall_result(v, v->run->hypercall.ret);
+		return lv_skip_insn(v, &exit);
 	default:
 		return LV_RESUME;
 	}

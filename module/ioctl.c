@@ -4,6 +4,7 @@
  * size the command encodes, and the handlers that belong nowhere else.
  */
 #include <linux/fs.h>
+#include <linux/kvm_para.h>
 #include <linux/sched/stat.h>
 #include <asm/cpufeature.h>
 
@@ -22,6 +23,7 @@
 #define LV_USER_MSRS                                               \
 	(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | \
 	 KVM_MSR_EXIT_REASON_FILTER)
+#define LV_HYPERCALL_EXITS BIT(KVM_HC_MAP_GPA_RANGE)
 #define LV_MIN_MMU_PAGES 64 /* less than that KVM refuses */
 
 /* ---- capabilities ---- */
@@ -68,6 +70,7 @@ static const struct {
 	{ KVM_CAP_IRQ_ROUTING, LV_MAX_GSIS },
 	{ KVM_CAP_MCE, LV_MAX_MCE_BANKS },
 	{ KVM_CAP_COALESCED_MMIO, LV_VCPU_COALESCED_PAGE },
+	{ KVM_CAP_EXIT_HYPERCALL, LV_HYPERCALL_EXITS },
 	{ KVM_CAP_X86_DISABLE_EXITS, LV_DISABLE_EXITS },
 	{ KVM_CAP_DISABLE_QUIRKS2, LV_QUIRKS },
 };
@@ -112,6 +115,11 @@ LV_IOCTL(enable_cap)
 		return lv_disable_exits(vm, val);
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 		vm->exception_payload = val;
+		return 0;
+	case KVM_CAP_EXIT_HYPERCALL:
+		if (val & ~(u64)LV_HYPERCALL_EXITS)
+			return -EINVAL;
+		vm->hypercall_exits = val;
 		return 0;
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		if (val & ~(u64)KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)

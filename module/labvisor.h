@@ -254,6 +254,7 @@ struct lv_vm {
 	u64 tsc_khz; /* vm: default of new vCPUs */
 	bool disable_hlt_exits, disable_pause_exits, disable_mwait_exits;
 	bool exception_payload; /* vm: KVM_CAP_EXCEPTION_PAYLOAD */
+	bool hypercall_exits; /* vm: KVM_CAP_EXIT_HYPERCALL */
 	bool manual_dirty_log; /* vm: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
 	bool hide_platform_info; /* vm: not KVM_CAP_MSR_PLATFORM_INFO */
 	u8 user_msrs; /* vm: KVM_CAP_X86_USER_SPACE_MSR */
@@ -472,6 +473,7 @@ int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit);
 bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 		     int *out);
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val);
+int lv_ask_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_complete_io(struct lv_vcpu *v);
 int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
 		  int err);
@@ -560,6 +562,7 @@ void lv_serve_pv_eoi(struct lv_vcpu *v);
 void lv_pv_eoi_before_entry(struct lv_vcpu *v);
 void lv_pv_eoi_after_exit(struct lv_vcpu *v);
 int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
+void lv_set_hypercall_result(struct lv_vcpu *v, u64 result);
 int lv_handle_ud(struct lv_vcpu *v);
 
 /* ---- in-kernel interrupt controllers: the kernel side (irq/irqchip.c) ---- */

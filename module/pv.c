@@ -528,6 +528,27 @@ static long lv_hc_yield(struct lv_vcpu *v, u32 apic_id)
 	return 0;
 }
 
+/* The guest shares memory, or stops to: an affair of user space. */
+static long lv_hc_map(struct lv_vcpu *v)
+{
+	bool longmode = lv_is_64bit(v);
+	u64 mask = longmode ? U64_MAX : U32_MAX;
+	u64 gpa = v->regs[LV_RBX] & mask, pages = v->regs[LV_RCX] & mask;
+	u64 gfn = gpa >> PAGE_SHIFT;
+
+	if (!v->vm->hypercall_exits)
+		return -KVM_ENOSYS;
+	if (offset_in_page(gpa) || gfn + pages <= gfn)
+		return -KVM_EINVAL;
+	v->run->hypercall = (typeof(v->run->hypercall)){
+		.nr = KVM_HC_MAP_GPA_RANGE,
+		.args = { gpa, pages, v->regs[LV_RDX] & mask },
+		.longmode = longmode,
+	};
+	return LV_TO_USER;
+}
+
+/* The guest's result, or LV_TO_USER, which is none. */
 static long lv_hypercall(struct lv_vcpu *v, u32 nr)
 {
 	if (lv_call(cpl)(v))
@@ -543,8 +564,15 @@ static long lv_hypercall(struct lv_vcpu *v, u32 nr)
 		if (!lv_pv_has(v, KVM_FEATURE_PV_SCHED_YIELD))
 			break;
 		return lv_hc_yield(v, v->regs[LV_RBX]);
+	case KVM_HC_MAP_GPA_RANGE:
+		return lv_hc_map(v);
 	}
 	return -KVM_ENOSYS;
+}
+
+void lv_set_hypercall_result(struct lv_vcpu *v, u64 result)
+{
+	v->regs[LV_RAX] = lv_is_64bit(v) ? result : (u32)result;
 }
 
 int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -555,7 +583,9 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
 	if (v->atomic && nr == KVM_HC_SCHED_YIELD)
 		return LV_SLEEPABLE;
 	ret = lv_hypercall(v, nr);
-	v->regs[LV_RAX] = lv_is_64bit(v) ? ret : (u32)ret;
+	if (ret == LV_TO_USER)
+		return lv_ask_hypercall(v, exit);
+	lv_set_hypercall_result(v, ret);
 	return lv_skip_insn(v, exit);
 }
 

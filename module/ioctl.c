@@ -49,7 +49,7 @@ static const u16 lv_caps[] = {
 	C(INTERNAL_ERROR_DATA), C(X86_USER_SPACE_MSR), C(X86_MSR_FILTER),
 	C(MSR_PLATFORM_INFO), C(ENFORCE_PV_FEATURE_CPUID), C(VCPU_ATTRIBUTES),
 	C(BINARY_STATS_FD), C(MMU_SHADOW_CACHE_CONTROL), C(DISABLE_QUIRKS),
-	C(INTR_SHADOW), C(IOAPIC_POLARITY_IGNORED), C(LAST_CPU),
+	C(X86_TRIPLE_FAULT_EVENT), C(INTR_SHADOW), C(IOAPIC_POLARITY_IGNORED), C(LAST_CPU),
 };
 /* clang-format on */
 
@@ -115,6 +115,9 @@ LV_IOCTL(enable_cap)
 		return lv_disable_exits(vm, val);
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 		vm->exception_payload = val;
+		return 0;
+	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
+		vm->triple_fault_event = val;
 		return 0;
 	case KVM_CAP_EXIT_HYPERCALL:
 		if (val & ~(u64)LV_HYPERCALL_EXITS)

@@ -254,6 +254,7 @@ struct lv_vm {
 	u64 tsc_khz; /* vm: default of new vCPUs */
 	bool disable_hlt_exits, disable_pause_exits, disable_mwait_exits;
 	bool exception_payload; /* vm: KVM_CAP_EXCEPTION_PAYLOAD */
+	bool triple_fault_event; /* vm: KVM_CAP_X86_TRIPLE_FAULT_EVENT */
 	bool hypercall_exits; /* vm: KVM_CAP_EXIT_HYPERCALL */
 	bool manual_dirty_log; /* vm: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
 	bool hide_platform_info; /* vm: not KVM_CAP_MSR_PLATFORM_INFO */

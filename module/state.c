@@ -226,6 +226,11 @@ LV_IOCTL(get_vcpu_events)
 		.nmi.masked = lv_backend->get_nmi_mask(v),
 		.smi.latched_init = test_bit(LV_LAPIC_INIT, &v->apic_events),
 	};
+	if (v->vm->triple_fault_event) {
+		events->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+		events->triple_fault.pending =
+			test_bit(LV_REQ_SHUTDOWN, &v->requests);
+	}
 	/* The old form knows one state. */
 	events->exception.injected = ex->injected ||
 				     (ex->pending && !v->vm->exception_payload);
@@ -263,6 +268,8 @@ static bool lv_valid_events(struct lv_vcpu *v,
 
 	if (v->vm->exception_payload)
 		flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
+	if (v->vm->triple_fault_event)
+		flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 	if (events->flags & ~flags)
 		return false;
 	return (!ex->injected && !ex->pending) ||
@@ -289,6 +296,9 @@ LV_IOCTL(set_vcpu_events)
 	lv_backend->set_nmi_mask(v, events->nmi.masked);
 	if (events->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)
 		WRITE_ONCE(v->sipi_vector, events->sipi_vector);
+	if (events->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+		assign_bit(LV_REQ_SHUTDOWN, &v->requests,
+			   events->triple_fault.pending);
 	return 0;
 }
 

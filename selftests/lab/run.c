@@ -396,4 +396,40 @@ TEST_F(run, emulation_failure)
 	EXPECT_EQ(CODE_GPA, regs.rip);
 }
 
+static int set_events(struct vcpu *vcpu, u32 flags, u8 pending)
+{
+	struct kvm_vcpu_events events;
+
+	MUST(vcpu->fd, KVM_GET_VCPU_EVENTS, &events);
+	events.flags = flags;
+	events.triple_fault.pending = pending;
+	return dev_ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+}
+
+SNIPPET(64, hlt_code, "hlt\n");
+
+TEST_F(run, triple_fault_event)
+{
+	const u32 valid = KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	struct kvm_vcpu_events e;
+
+	VCPU_SNIPPET(self->vcpu, MODE_LONG, hlt_code);
+	EXPECT_EQ(-EINVAL, set_events(self->vcpu, valid, 1));
+	ASSERT_EQ(0, enable(self->vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1));
+	EXPECT_EQ(0, set_events(self->vcpu, 0, 1));
+	MUST(self->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	EXPECT_NE(0, e.flags & valid);
+	EXPECT_EQ(0, e.triple_fault.pending);
+	EXPECT_EQ(0, set_events(self->vcpu, valid, 1));
+	MUST(self->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	EXPECT_EQ(1, e.triple_fault.pending);
+	EXPECT_EXIT(KVM_EXIT_SHUTDOWN, self->vcpu);
+	MUST(self->vcpu->fd, KVM_GET_VCPU_EVENTS, &e);
+	EXPECT_EQ(0, e.triple_fault.pending);
+	EXPECT_EQ(0, set_events(self->vcpu, valid, 1));
+	EXPECT_EQ(0, set_events(self->vcpu, valid, 0));
+	VCPU_SNIPPET(self->vcpu, MODE_LONG, hlt_code);
+	EXPECT_EXIT(KVM_EXIT_HLT, self->vcpu);
+}
+
 TEST_HARNESS_MAIN

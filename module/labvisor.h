@@ -634,7 +634,9 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_GET_MSR_INDEX_LIST, get_msr_index_list, LV_RAW)           \
 	X(KVM_GET_MSR_FEATURE_INDEX_LIST, get_msr_feature_list, LV_RAW) \
 	X(KVM_GET_MSRS, get_msrs, LV_RAW)                               \
-	X(KVM_X86_GET_MCE_CAP_SUPPORTED, get_mce_cap, 0)
+	X(KVM_X86_GET_MCE_CAP_SUPPORTED, get_mce_cap, 0)                \
+	X(KVM_HAS_DEVICE_ATTR, has_attr, 0)                             \
+	X(KVM_GET_DEVICE_ATTR, get_attr, LV_IN)
 
 #define LV_VM_IOCTLS(X)                                                  \
 	X(KVM_IRQ_LINE, irq_line, 0)                                     \

@@ -216,26 +216,27 @@ LV_IOCTL(get_tsc_khz)
 	return v->vm->tsc_khz;
 }
 
-/* The vCPU's device attributes: there is one, the offset of its TSC. */
-static long lv_tsc_attr(const struct kvm_device_attr *attr)
-{
-	return attr->group == KVM_VCPU_TSC_CTRL &&
-			       attr->attr == KVM_VCPU_TSC_OFFSET
-		       ? 0
-		       : -ENXIO;
-}
+/*
+ * Device attributes: a vCPU has one, the offset of its TSC, and the system has
+ * one of the same number, the state that XSAVE may have in guests.
+ */
+static_assert(!KVM_VCPU_TSC_CTRL && !KVM_VCPU_TSC_OFFSET &&
+	      !KVM_X86_XCOMP_GUEST_SUPP);
 
 LV_IOCTL(has_attr)
 {
-	return lv_tsc_attr(data);
+	const struct kvm_device_attr *attr = data;
+
+	return attr->group || attr->attr ? -ENXIO : 0;
 }
 
 LV_IOCTL(get_attr)
 {
 	const struct kvm_device_attr *attr = data;
+	u64 val = v ? v->tsc_offset : lv_xfeatures;
 
-	return lv_tsc_attr(attr)
-		       ?: put_user(v->tsc_offset, (u64 __user *)attr->addr);
+	return lv_ioctl_has_attr(vm, v, data, arg)
+		       ?: put_user(val, (u64 __user *)attr->addr);
 }
 
 LV_IOCTL(set_attr)
@@ -245,7 +246,7 @@ LV_IOCTL(set_attr)
 	unsigned long flags;
 	u64 offset;
 
-	if (lv_tsc_attr(attr))
+	if (lv_ioctl_has_attr(vm, v, data, arg))
 		return -ENXIO;
 	if (get_user(offset, (u64 __user *)attr->addr))
 		return -EFAULT;

@@ -268,4 +268,26 @@ TEST_F(options, tsc_offset)
 	EXPECT_EQ(-ENXIO, dev_ioctl(fd, KVM_GET_DEVICE_ATTR, &attr));
 }
 
+/* What a guest's XSAVE may have is what CPUID says. */
+TEST_F(options, xsave_features)
+{
+	u64 seen = 0;
+	struct kvm_device_attr attr = { .attr = KVM_X86_XCOMP_GUEST_SUPP,
+					.addr = (uintptr_t)&seen };
+	struct kvm_cpuid2 *cpuid = supported_cpuid(self->vm->sys);
+	const struct kvm_cpuid_entry2 *e = find_cpuid(cpuid, 0xd, 0);
+	int fd = self->vm->sys;
+
+	ASSERT_LT(0, vm_cap(self->vm, KVM_CAP_SYS_ATTRIBUTES));
+	ASSERT_EQ(0, dev_ioctl(fd, KVM_HAS_DEVICE_ATTR, &attr));
+	ASSERT_EQ(0, dev_ioctl(fd, KVM_GET_DEVICE_ATTR, &attr));
+	EXPECT_EQ(e ? e->eax | (u64)e->edx << 32 : 3, seen);
+	attr.addr = 8;
+	EXPECT_EQ(-EFAULT, dev_ioctl(fd, KVM_GET_DEVICE_ATTR, &attr));
+	attr.attr++;
+	EXPECT_EQ(-ENXIO, dev_ioctl(fd, KVM_HAS_DEVICE_ATTR, &attr));
+	EXPECT_EQ(-ENXIO, dev_ioctl(fd, KVM_GET_DEVICE_ATTR, &attr));
+	free(cpuid);
+}
+
 TEST_HARNESS_MAIN

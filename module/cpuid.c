@@ -537,20 +537,31 @@ static bool lv_cpuid_valid(const struct kvm_cpuid_entry2 *e, u32 nr)
 	return true;
 }
 
-LV_IOCTL(set_cpuid2)
+/* Fetch @nr entries of @size bytes, one behind the other. */
+static long lv_cpuid_copy_in(unsigned long arg, size_t size, u32 *nr,
+			     struct kvm_cpuid_entry2 **entry)
 {
 	struct kvm_cpuid2 __user *user = (void __user *)arg;
-	struct kvm_cpuid_entry2 *entry;
-	long err = 0;
-	u32 nr;
 
-	if (get_user(nr, &user->nent))
+	if (get_user(*nr, &user->nent))
 		return -EFAULT;
-	if (nr > LV_MAX_CPUID)
+	if (*nr > LV_MAX_CPUID)
 		return -E2BIG;
-	entry = memdup_user(user->entries, nr * sizeof(*entry));
-	if (IS_ERR(entry))
-		return PTR_ERR(entry);
+	*entry = kcalloc(*nr, sizeof(**entry), GFP_KERNEL_ACCOUNT);
+	if (!*entry)
+		return -ENOMEM;
+	if (!copy_from_user(*entry, user->entries, *nr * size))
+		return 0;
+	kfree(*entry);
+	return -EFAULT;
+}
+
+/* Take over @entry, whatever comes of it. */
+static long lv_set_cpuid(struct lv_vcpu *v, struct kvm_cpuid_entry2 *entry,
+			 u32 nr)
+{
+	long err = 0;
+
 	/* A guest that ran keeps its CPU; the same again does no harm. */
 	lv_cpuid_apply(v, entry, nr);
 	lv_cpuid_show_xsave(v, entry, nr);
@@ -567,6 +578,39 @@ LV_IOCTL(set_cpuid2)
 	}
 	kfree(entry);
 	return err;
+}
+
+LV_IOCTL(set_cpuid2)
+{
+	struct kvm_cpuid_entry2 *entry;
+	u32 nr;
+
+	return lv_cpuid_copy_in(arg, sizeof(*entry), &nr, &entry)
+		       ?: lv_set_cpuid(v, entry, nr);
+}
+
+/* The older form, whose entries are shorter and have no sub-leaves. */
+LV_IOCTL(set_cpuid)
+{
+	struct kvm_cpuid_entry2 *entry;
+	struct kvm_cpuid_entry old;
+	u32 nr, i;
+	long err;
+
+	err = lv_cpuid_copy_in(arg, sizeof(old), &nr, &entry);
+	if (err)
+		return err;
+	for (i = nr; i--;) {
+		old = ((struct kvm_cpuid_entry *)entry)[i];
+		entry[i] = (struct kvm_cpuid_entry2){
+			.function = old.function,
+			.eax = old.eax,
+			.ebx = old.ebx,
+			.ecx = old.ecx,
+			.edx = old.edx,
+		};
+	}
+	return lv_set_cpuid(v, entry, nr);
 }
 
 LV_IOCTL(get_cpuid2)

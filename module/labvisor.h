@@ -687,6 +687,7 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_SET_XCRS, set_xcrs, 0)                         \
 	X(KVM_GET_MSRS, get_msrs, LV_RAW)                    \
 	X(KVM_SET_MSRS, set_msrs, LV_RAW)                    \
+	X(KVM_SET_CPUID, set_cpuid, LV_RAW)                  \
 	X(KVM_SET_CPUID2, set_cpuid2, LV_RAW)                \
 	X(KVM_GET_CPUID2, get_cpuid2, LV_RAW)                \
 	X(KVM_GET_LAPIC, get_lapic, 0)                       \

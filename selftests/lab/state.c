@@ -629,6 +629,46 @@ TEST_F(state, signal_mask)
 	EXPECT_EXIT(KVM_EXIT_IO, self->vcpu);
 }
 
+/* The older form of a vCPU's CPUID: sub-leaf 0 of each leaf. */
+TEST(cpuid_without_subleaves)
+{
+	struct {
+		struct kvm_cpuid head;
+		struct kvm_cpuid_entry entries[3];
+	} in = {
+		.head.nent = 3,
+		.entries = {
+			{ .function = 0, .eax = 4, .ebx = 0x11, .edx = 0x12 },
+			{ .function = 2, .ecx = 0x21 },
+			{ .function = 4, .eax = 0x31, .padding = 7 },
+		},
+	};
+	struct vm *vm = vm_new();
+	int vcpu = MUST(vm->fd, KVM_CREATE_VCPU, 0), i;
+	struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entries[4];
+	} out = { .head.nent = 4 };
+
+	ASSERT_EQ(0, dev_ioctl(vcpu, KVM_SET_CPUID, &in));
+	ASSERT_EQ(0, dev_ioctl(vcpu, KVM_GET_CPUID2, &out));
+	EXPECT_EQ(3, out.head.nent);
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(in.entries[i].function, out.entries[i].function);
+		EXPECT_EQ(in.entries[i].eax, out.entries[i].eax);
+		EXPECT_EQ(in.entries[i].ebx, out.entries[i].ebx);
+		EXPECT_EQ(in.entries[i].ecx, out.entries[i].ecx);
+		EXPECT_EQ(in.entries[i].edx, out.entries[i].edx);
+		EXPECT_EQ(0, out.entries[i].index | out.entries[i].flags);
+	}
+	in.head.nent = 100000;
+	EXPECT_EQ(-E2BIG, dev_ioctl(vcpu, KVM_SET_CPUID, &in));
+	ASSERT_EQ(0, dev_ioctl(vcpu, KVM_GET_CPUID2, &out));
+	EXPECT_EQ(3, out.head.nent);
+	close(vcpu);
+	vm_free(vm);
+}
+
 /* Reset state, as the processor manuals have it. */
 TEST(at_reset)
 {

@@ -12,8 +12,6 @@
 
 /* Arguments up to this size are copied to the stack. */
 #define LV_SMALL_ARG 128
-#define LV_DISABLE_EXITS \
-	(KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE)
 
 /* What KVM does unless user space objects. */
 #define LV_QUIRKS                             \
@@ -71,18 +69,32 @@ static const struct {
 	{ KVM_CAP_MCE, LV_MAX_MCE_BANKS },
 	{ KVM_CAP_COALESCED_MMIO, LV_VCPU_COALESCED_PAGE },
 	{ KVM_CAP_EXIT_HYPERCALL, LV_HYPERCALL_EXITS },
-	{ KVM_CAP_X86_DISABLE_EXITS, LV_DISABLE_EXITS },
 	{ KVM_CAP_DISABLE_QUIRKS2, LV_QUIRKS },
 };
+
+static u32 lv_exits_to_disable(void)
+{
+	u32 exits = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
+
+	/* A CPU that sleeps in MWAIT has to wake up, and its timer to tick. */
+	if (boot_cpu_has(X86_FEATURE_MWAIT) && boot_cpu_has(X86_FEATURE_ARAT) &&
+	    !boot_cpu_has_bug(X86_BUG_MONITOR))
+		exits |= KVM_X86_DISABLE_EXITS_MWAIT;
+	return exits;
+}
 
 LV_IOCTL(check_extension)
 {
 	unsigned int i;
 
-	if (arg == KVM_CAP_XCRS)
+	switch (arg) { /* those that depend on the host */
+	case KVM_CAP_XCRS:
 		return boot_cpu_has(X86_FEATURE_XSAVE);
-	if (arg == KVM_CAP_STEAL_TIME)
+	case KVM_CAP_STEAL_TIME:
 		return sched_info_on();
+	case KVM_CAP_X86_DISABLE_EXITS:
+		return lv_exits_to_disable();
+	}
 	for (i = 0; i < ARRAY_SIZE(lv_cap_values); i++)
 		if (lv_cap_values[i].cap == arg)
 			return lv_cap_values[i].val;
@@ -94,10 +106,11 @@ LV_IOCTL(check_extension)
 
 static long lv_disable_exits(struct lv_vm *vm, u64 exits)
 {
-	if (vm->nr_vcpus || exits & ~(u64)LV_DISABLE_EXITS)
+	if (vm->nr_vcpus || exits & ~(u64)lv_exits_to_disable())
 		return -EINVAL;
 	vm->disable_hlt_exits |= !!(exits & KVM_X86_DISABLE_EXITS_HLT);
 	vm->disable_pause_exits |= !!(exits & KVM_X86_DISABLE_EXITS_PAUSE);
+	vm->disable_mwait_exits |= !!(exits & KVM_X86_DISABLE_EXITS_MWAIT);
 	return 0;
 }
 

@@ -87,6 +87,7 @@ static void on_ud(struct trap_frame *frame)
 static void mwait_guest(void)
 {
 	trap_handlers[UD_VECTOR] = on_ud;
+	sti(); /* without, Bochs wakes for nothing, not even for the host */
 	for (;;) {
 		ud_hits = 0;
 		asm volatile("monitor" ::"a"(&ud_hits), "c"(0), "d"(0));
@@ -113,6 +114,35 @@ TEST_F(options, mwait)
 	EXPECT_EQ(2, vcpu_sync(self->vcpu));
 	ASSERT_EQ(0, quirks_off(self->vm, no_misc));
 	EXPECT_EQ(0, vcpu_sync(self->vcpu));
+}
+
+/* Executed by the CPU, they do not heed what CPUID tells the guest. */
+TEST(mwait_without_exits)
+{
+	const u64 mwait = KVM_X86_DISABLE_EXITS_MWAIT;
+	struct vm *vm = vm_new_irqchip();
+	struct vcpu *vcpu;
+	u64 all = vm_cap(vm, KVM_CAP_X86_DISABLE_EXITS);
+
+	EXPECT_EQ(-EINVAL, enable(vm->fd, KVM_CAP_X86_DISABLE_EXITS, ~all));
+	if (!(cpuid(1, 0).ecx & CPUID_MWAIT)) {
+		EXPECT_EQ(0, all & mwait);
+		SKIP(return, "the processor has no MWAIT");
+	}
+	/* Otherwise its timer may stop. */
+	ASSERT_EQ(cpuid(6, 0).eax >> 2 & 1, !!(all & mwait));
+	if (!(all & mwait))
+		SKIP(return, "the processor's timer may stop in MWAIT");
+	ASSERT_EQ(0, enable(vm->fd, KVM_CAP_X86_DISABLE_EXITS, mwait));
+	quirks_off(vm, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS);
+	vcpu = vcpu_new(vm, 0);
+	EXPECT_EQ(-EINVAL, enable(vm->fd, KVM_CAP_X86_DISABLE_EXITS, mwait));
+	vcpu_offer_cpuid(vcpu);
+	vcpu_call(vcpu, mwait_guest);
+	EXPECT_EQ(0, vcpu_sync(vcpu));
+	EXPECT_EQ(0, vcpu_sync(vcpu));
+	vcpu_free(vcpu);
+	vm_free(vm);
 }
 
 /* The text is in the guest's own memory: the host's copy stays. */

@@ -25,6 +25,7 @@ bochs_check()
 		[ -e "$file" ] || refuse "no $file here: run lab/setup bochs"
 	done
 	[ -z "$numa" ] || refuse "Bochs has no NUMA nodes"
+	[ ${#disks[@]} -eq 0 ] || refuse "no disks in Bochs"
 	[ ${#qemu_extra[@]} -eq 0 ] || refuse "--qemu is for --lab qemu"
 }
 

@@ -27,6 +27,7 @@ qemu_words()
 qemu_prepare()
 {
 	local accel=${ACCEL:-tcg,thread=single} model=${cpu:-EPYC,+svm,+npt}
+	local disk
 
 	args=(-nodefaults -no-user-config -display none -monitor none
 		-no-reboot -machine q35 -smp "$smp" -m "$mem"
@@ -39,6 +40,9 @@ qemu_prepare()
 	else
 		args+=(-chardev "stdio,id=command")
 	fi
+	for disk in "${disks[@]}"; do
+		args+=(-drive "file=$disk,format=raw,if=virtio,snapshot=on")
+	done
 	if [ -n "$numa" ]; then
 		args+=(-object "memory-backend-ram,id=m0,size=$((mem / 2))M"
 			-object "memory-backend-ram,id=m1,size=$((mem / 2))M"

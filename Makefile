@@ -10,7 +10,7 @@ running_headers = $(wildcard /lib/modules/$(shell uname -r)/build)
 KDIR ?= $(or $(running_headers),$(newest_headers))
 
 SMP ?= 2
-export LAB GUEST SMP CMD ACCEL
+export VMM LAB GUEST SMP CMD ACCEL
 
 all: module launcher	## the module (against KDIR) and the launcher
 
@@ -48,7 +48,7 @@ help:			## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'make run takes LAB=qemu (SVM) or LAB=bochs (VMX), GUEST=stock|fast, SMP=2,'
-	@echo '  CMD="command in the guest", ACCEL=kvm.'
+	@echo '  CMD="command in the guest", ACCEL=kvm, VMM=qemu (a Debian disk image in QEMU).'
 	@echo 'make test takes T=, LABS="svm vmx", KERNELS="stock debug 6.12", CPUS="1 2".'
 
 .PHONY: all module launcher run test test-kvm bench lint clean help

@@ -7,6 +7,8 @@
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=../lab/vmm/lib.sh
+source "$LAB_DIR/vmm/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=tap.sh
 source "$LAB_TOP/selftests/tap.sh"
 
@@ -19,28 +21,16 @@ q35 q35 2
 q35_split q35,kernel-irqchip=split 8
 q35_no_smm q35,smm=off 1'
 
-firmware()
-{
-	local file
-
-	for file in seabios/bios-256k.bin qemu/linuxboot_dma.bin \
-		qemu/kvmvapic.bin; do
-		printf '%s\n' --file \
-			"/usr/share/$file:/qemu/share/qemu/${file##*/}"
-	done
-}
-
 # run_all KERNEL: in one lab host
 run_all()
 {
-	local files
+	local options
 
-	mapfile -t files < <(firmware)
+	mapfile -t options < <(vmm_options "$1" \
+		/usr/share/qemu/linuxboot_dma.bin)
 	echo "$machines" >"$scratch/machines"
 	"$LAB_DIR/host" --kernel "$1" --smp 2 --mem 2048 --timeout 240 \
-		--log "$scratch/log" "${files[@]}" \
-		--file "$(command -v qemu-system-x86_64):/qemu/bin/qemu-system-x86_64" \
-		--file "$("$LAB_DIR/module" "$1"):labvisor.ko" \
+		--log "$scratch/log" "${options[@]}" \
 		--file "$("$LAB_DIR/kernel/build" fast)/bzImage:kernel" \
 		--file "$("$LAB_DIR/initramfs" guest):initrd" \
 		--file "$scratch/machines:machines" \

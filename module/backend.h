@@ -220,6 +220,10 @@ enum lv_sreg {
 	LV_NR_SREGS
 };
 
+/* Of a code segment. */
+#define LV_CODE_L BIT(0) /* 64-bit code, in long mode */
+#define LV_CODE_D BIT(1) /* else: 32-bit code */
+
 /**
  * struct lv_tdp_format - how this CPU's nested page tables encode an entry
  * @present: bits of every present leaf and table entry that grant reads
@@ -276,6 +280,7 @@ struct lv_tdp_format {
  * @cache_reg: fetch an enum lv_reg into the vCPU
  * @get_segment: read a segment register; every field of kvm_segment is set
  * @set_segment: write one
+ * @code_flags: LV_CODE_* of CS
  * @cpl: current privilege level
  * @get_table: read the GDTR (0) or IDTR (1)
  * @set_table: write it
@@ -328,6 +333,7 @@ struct lv_backend {
 			    struct kvm_segment *out);
 	void (*set_segment)(struct lv_vcpu *v, enum lv_sreg seg,
 			    const struct kvm_segment *in);
+	u8 (*code_flags)(struct lv_vcpu *v);
 	u8 (*cpl)(struct lv_vcpu *v);
 	void (*get_table)(struct lv_vcpu *v, bool idt, struct kvm_dtable *out);
 	void (*set_table)(struct lv_vcpu *v, bool idt,
@@ -370,6 +376,7 @@ extern struct lv_backend vmx_backend;
 	X(run)         \
 	X(cache_reg)   \
 	X(get_segment) \
+	X(code_flags)  \
 	X(cpl)         \
 	X(inject)      \
 	X(irq_allowed) \

@@ -35,61 +35,24 @@ int lv_internal_error(struct lv_vcpu *v, u32 suberror,
 
 /* ---- the instruction that exited ---- */
 
-bool lv_is_64bit(struct lv_vcpu *v)
-{
-	return lv_cpu_mode(v) == LV_MODE_64;
-}
-
-enum lv_cpu_mode lv_cpu_mode(struct lv_vcpu *v)
-{
-	struct kvm_segment cs;
-
-	if (!(v->cr0 & X86_CR0_PE) || lv_rflags(v) & X86_EFLAGS_VM)
-		return LV_MODE_16;
-	lv_call(get_segment)(v, LV_SREG_CS, &cs);
-	if (cs.l && v->efer & EFER_LMA)
-		return LV_MODE_64;
-	return cs.db ? LV_MODE_32 : LV_MODE_16;
-}
-
 /* Exits whose instruction is skipped, and how it usually reads. */
 static const struct {
-	u8 len;
-	u8 bytes[3];
+	u32 bytes, len;
 } lv_usual_insn[LV_NR_EXITS] = {
-	[LV_EXIT_CPUID] = { 2, { 0x0f, 0xa2 } },
-	[LV_EXIT_RDMSR] = { 2, { 0x0f, 0x32 } },
-	[LV_EXIT_WRMSR] = { 2, { 0x0f, 0x30 } },
-	[LV_EXIT_HLT] = { 1, { 0xf4 } },
-	[LV_EXIT_PAUSE] = { 2, { 0xf3, 0x90 } },
-	[LV_EXIT_MONITOR] = { 3, { 0x0f, 0x01, 0xc8 } },
-	[LV_EXIT_MWAIT] = { 3, { 0x0f, 0x01, 0xc9 } },
-	[LV_EXIT_INVD] = { 2, { 0x0f, 0x08 } },
-	[LV_EXIT_WBINVD] = { 2, { 0x0f, 0x09 } },
-	[LV_EXIT_XSETBV] = { 3, { 0x0f, 0x01, 0xd1 } },
-	[LV_EXIT_RDTSC] = { 2, { 0x0f, 0x31 } },
-	[LV_EXIT_RDTSCP] = { 3, { 0x0f, 0x01, 0xf9 } },
-	[LV_EXIT_HYPERCALL] = { 3, { 0x0f, 0x01, 0xd9 } },
-	[LV_EXIT_IO] = { 1 },
-	[LV_EXIT_CR] = { 3 },
-	[LV_EXIT_DR] = { 3 },
+	[LV_EXIT_CPUID] = { 0xa20f, 2 },
+	[LV_EXIT_RDMSR] = { 0x320f, 2 },
+	[LV_EXIT_WRMSR] = { 0x300f, 2 },
+	[LV_EXIT_HLT] = { 0xf4, 1 },
+	[LV_EXIT_PAUSE] = { 0x90f3, 2 },
+	[LV_EXIT_MONITOR] = { 0xc8010f, 3 },
+	[LV_EXIT_MWAIT] = { 0xc9010f, 3 },
+	[LV_EXIT_INVD] = { 0x080f, 2 },
+	[LV_EXIT_WBINVD] = { 0x090f, 2 },
+	[LV_EXIT_XSETBV] = { 0xd1010f, 3 },
+	[LV_EXIT_RDTSC] = { 0x310f, 2 },
+	[LV_EXIT_RDTSCP] = { 0xf9010f, 3 },
+	[LV_EXIT_HYPERCALL] = { 0xd9010f, 3 },
 };
-
-/*
- * lv_decode_at_rip - decode the instruction at the guest's RIP
- * Return: 0; -EAGAIN if it is not resident and the vCPU is atomic; -EFAULT if
- * the guest unmapped it meanwhile; -EINVAL if it is no instruction.
- */
-int lv_decode_at_rip(struct lv_vcpu *v, struct lv_insn *insn)
-{
-	u8 bytes[15];
-	int err, n = lv_fetch_insn(v, bytes, sizeof(bytes));
-
-	if (n < 0)
-		return n;
-	err = lv_decode(insn, bytes, n, lv_cpu_mode(v));
-	return err == -ENODATA ? -EFAULT : err;
-}
 
 /*
  * Decode the instruction that exited, for its length or its operands. False:
@@ -360,7 +323,7 @@ static int lv_handle_exception(struct lv_vcpu *v, const struct lv_exit *exit)
 
 /* ---- the rest ---- */
 
-static int lv_handle_fault(struct lv_vcpu *v, const struct lv_exit *exit)
+static int lv_handle_fault(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	gpa_t gpa = exit->fault.gpa;
 	int out = lv_mmu_fault(v, gpa, exit->fault.access);
@@ -452,7 +415,7 @@ int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	int out;
 
-	if (!exit->insn_len && lv_usual_insn[exit->reason].bytes[0] &&
+	if (!exit->insn_len && lv_usual_insn[exit->reason].len &&
 	    !lv_measure_insn(v, exit, &out))
 		return out;
 	switch (exit->reason) {

@@ -6,11 +6,24 @@
 #include "labvisor.h"
 #include "mmu/walk.h"
 
+/* struct gva_walk - a walk, and where to note the way if that is wanted */
+struct gva_walk {
+	struct lv_walk w;
+	struct lv_way *way;
+};
+
 int lv_walk_read_pte(struct lv_walk *w, gpa_t gpa, unsigned int size, u64 *pte)
 {
+	struct lv_way *way = container_of(w, struct gva_walk, w)->way;
 	struct lv_vcpu *v = w->owner;
+	int ret = lv_gpa_read_entry(v->vm, gpa, size, pte, v->atomic);
 
-	return lv_gpa_read_entry(v->vm, gpa, size, pte, v->atomic);
+	if (unlikely(way) && !ret && way->nr < LV_WAY_LEVELS)
+		way->entry[way->nr++] = (struct lv_way_entry){
+			.at = lv_gpa_user(v->vm, gpa),
+			.pte = *pte,
+		};
+	return ret;
 }
 
 int lv_walk_update_pte(struct lv_walk *w, gpa_t gpa, unsigned int size, u64 old,
@@ -64,126 +77,41 @@ static bool canonical(const struct lv_walk *w, gva_t gva)
 }
 
 /*
- * lv_gva_to_gpa - translate a guest linear address for an access at its CPL
+ * lv_gva_walk - translate a guest linear address for an access at its CPL
  * @access: LV_ACCESS bits; 0 to translate without checks of permissions
+ * @way: if there is one, the table entries that were read; empty at first
  * Return: 0; 1: the guest faults, see @fault; -EAGAIN: v->atomic, and a page
  * table is not resident; -EFAULT: a page table is outside of memory.
  */
-int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
-		  struct lv_emul_fault *fault)
+int lv_gva_walk(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
+		struct lv_emul_fault *fault, struct lv_way *way)
 {
-	struct lv_walk w;
+	struct gva_walk walk = { .way = way };
+	struct lv_walk *w = &walk.w;
 	u32 pf = 0;
 	int ret;
 
-	walk_init(v, &w);
-	if (unlikely(!canonical(&w, gva))) {
+	walk_init(v, w);
+	if (unlikely(!canonical(w, gva))) {
 		*fault = (struct lv_emul_fault){ .vector = 13,
 						 .has_error = true };
 		return 1;
 	}
 	if (!access)
-		w.smap = false;
+		w->smap = false;
 	else if (lv_call(cpl)(v) == 3)
 		pf |= LV_PF_USER;
 	if (access & LV_ACCESS_WRITE)
 		pf |= LV_PF_WRITE;
 	if (access & LV_ACCESS_FETCH)
 		pf |= LV_PF_FETCH;
-	ret = lv_walk(&w, gva, pf, gpa);
+	ret = lv_walk(w, gva, pf, gpa);
 	if (unlikely(ret == LV_WALK_FAULT)) {
 		*fault = (struct lv_emul_fault){ .vector = 14,
 						 .has_error = true,
-						 .error = w.error,
+						 .error = w->error,
 						 .cr2 = gva };
 		return 1;
 	}
 	return ret;
-}
-
-static __always_inline gva_t linear_rip(struct lv_vcpu *v)
-{
-	struct kvm_segment cs;
-
-	lv_call(get_segment)(v, LV_SREG_CS, &cs);
-	if (v->efer & EFER_LMA && cs.l)
-		return lv_rip(v);
-	return (u32)(cs.base + lv_rip(v));
-}
-
-/** lv_linear_rip - the linear address of the next instruction */
-gva_t lv_linear_rip(struct lv_vcpu *v)
-{
-	return linear_rip(v);
-}
-
-/* Remember where RIP's page is, for lv_insn_is(). */
-static void remember_page(struct lv_vcpu *v, gva_t gva, gpa_t gpa)
-{
-	struct lv_slots *slots = lv_slots(v->vm);
-	const struct lv_slot *slot = lv_slot_find(slots, gpa >> PAGE_SHIFT);
-
-	if (!slot || offset_in_page(gva) != offset_in_page(lv_rip(v)))
-		return;
-	v->insn.slots_generation = slots->generation;
-	v->insn.page = lv_rip(v) >> PAGE_SHIFT;
-	v->insn.hva = lv_slot_hva(slot, gpa >> PAGE_SHIFT);
-}
-
-/*
- * lv_insn_is - does the instruction at RIP begin with these bytes, at most 4?
- *
- * A cheap question that may be answered by "no" or "do not know" alike: it
- * reads the bytes where lv_fetch_insn() found RIP's page last. The guest may
- * have remapped the page since; that it then still finds these bytes there,
- * while the CPU executed another encoding of the same instruction, is left to
- * guests that want to confuse themselves.
- */
-bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len)
-{
-	u64 rip = lv_rip(v);
-	u32 seen, want = 0;
-	int err;
-
-	if (unlikely(v->insn.page != rip >> PAGE_SHIFT ||
-		     v->insn.slots_generation != lv_slots(v->vm)->generation ||
-		     offset_in_page(rip) > PAGE_SIZE - sizeof(seen)))
-		return false;
-	pagefault_disable();
-	err = __get_user(seen,
-			 (u32 __user *)(v->insn.hva + offset_in_page(rip)));
-	pagefault_enable();
-	memcpy(&want, bytes, len);
-	return !err && !((seen ^ want) & GENMASK(8 * len - 1, 0));
-}
-
-/*
- * lv_fetch_insn - read the bytes at CS:RIP, at most 15
- * Return: number of bytes, at least 1. It is less than @max if the next page
- * cannot be read, with v->atomic maybe only because it is not resident.
- * -EAGAIN: v->atomic, and nothing is resident; -EFAULT: nothing can be read.
- */
-int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max)
-{
-	gva_t gva = linear_rip(v);
-	struct lv_emul_fault fault;
-	unsigned int done, n;
-	int ret = 0;
-	gpa_t gpa;
-
-	for (done = 0; done < max; done += n) {
-		n = min_t(unsigned int, max - done,
-			  PAGE_SIZE - offset_in_page(gva + done));
-		ret = lv_gva_to_gpa(v, gva + done, LV_ACCESS_FETCH, &gpa,
-				    &fault);
-		if (!ret)
-			ret = lv_gpa_read(v->vm, gpa, buf + done, n, v->atomic);
-		if (ret)
-			break;
-		if (!done)
-			remember_page(v, gva, gpa);
-	}
-	if (done)
-		return done;
-	return ret == -EAGAIN ? -EAGAIN : -EFAULT;
 }

@@ -22,6 +22,7 @@ enum lv_io_state {
 	LV_IO_PORT_INS,
 	LV_IO_MMIO_READ,
 	LV_IO_MMIO_WRITE,
+	LV_IO_MOV,
 	LV_IO_RDMSR,
 	LV_IO_WRMSR,
 	LV_IO_HYPERCALL,
@@ -467,6 +468,100 @@ int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val)
 	return lv_emulate_insn(v);
 }
 
+/* ---- MOV, which is what accesses most devices ---- */
+
+/*
+ * In 64-bit mode a MOV whose operand is where the fault was, and in one page,
+ * has passed all checks: nothing is left to be translated.
+ */
+static bool lv_is_plain_mov(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	const struct lv_insn *insn = &v->io->emul.insn;
+	bool write = exit->fault.access & LV_ACCESS_WRITE;
+	u64 at = insn->disp;
+
+	if (insn->op != LV_OP_MOV || insn->addr_bytes != LV_MODE_64 ||
+	    insn->seg >= LV_SEG_FS || insn->enc == LV_ENC_MS ||
+	    (insn->enc != LV_ENC_RM) != write)
+		return false;
+	/* AH, CH, DH, BH */
+	if (insn->op_bytes == 1 && !insn->rex && insn->reg >= 4 &&
+	    insn->enc != LV_ENC_MI)
+		return false;
+	if (insn->base == LV_REG_RIP)
+		at += v->rip + insn->length;
+	else if (insn->base != LV_REG_NONE)
+		at += lv_reg(v, insn->base);
+	if (insn->index != LV_REG_NONE)
+		at += lv_reg(v, insn->index) << insn->scale;
+	return !offset_in_page(at ^ exit->fault.gpa) &&
+	       offset_in_page(at) <= PAGE_SIZE - insn->op_bytes;
+}
+
+static int lv_mov_to_device(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	const struct lv_insn *insn = &v->io->emul.insn;
+	u64 val = insn->enc == LV_ENC_MI ? insn->imm : lv_reg(v, insn->reg);
+	struct lv_io *io = v->io;
+	struct lv_frag frag = {
+		.gpa = exit->fault.gpa,
+		.len = insn->op_bytes,
+		.val = val & ~0ULL >> (64 - 8 * insn->op_bytes),
+	};
+
+	trace_lv_mmio(v, true, frag.gpa, frag.len, frag.val);
+	io->rip = lv_rip(v);
+	lv_skip_insn(v, exit);
+	if (lv_iobus_write(v, LV_SPACE_MMIO, frag.gpa, frag.len, frag.data))
+		return LV_RESUME;
+	io->state = LV_IO_MMIO_WRITE;
+	io->nr_writes = 0;
+	io->sent = 0;
+	return lv_ask_mmio(v, &frag, true);
+}
+
+/* What a MOV read goes to (part of) a register. */
+static void lv_load_reg(struct lv_vcpu *v, unsigned int nr, u64 val, u8 bytes)
+{
+	u64 keep = bytes < 4 ? ~0ULL << 8 * bytes : 0;
+
+	lv_set_reg(v, nr, (lv_reg(v, nr) & keep) | val);
+}
+
+static int lv_mov_done(struct lv_vcpu *v, u64 val)
+{
+	const struct lv_exit exit = { .insn_len = v->io->insn_len };
+	const struct lv_insn *insn = &v->io->emul.insn;
+
+	lv_load_reg(v, insn->reg, val, insn->op_bytes);
+	return lv_skip_insn(v, &exit);
+}
+
+static u64 lv_answer(struct lv_vcpu *v)
+{
+	u64 val;
+
+	memcpy(&val, v->run->mmio.data, sizeof(val));
+	return val & ~0ULL >> (64 - 8 * v->io->emul.insn.op_bytes);
+}
+
+static int lv_mov_from_device(struct lv_vcpu *v, const struct lv_exit *exit)
+{
+	const struct lv_insn *insn = &v->io->emul.insn;
+	struct lv_frag frag = { .gpa = exit->fault.gpa, .len = insn->op_bytes };
+	struct lv_io *io = v->io;
+	bool done;
+
+	io->rip = lv_rip(v);
+	io->insn_len = exit->insn_len;
+	done = lv_iobus_read(v, LV_SPACE_MMIO, frag.gpa, frag.len, frag.data);
+	trace_lv_mmio(v, false, frag.gpa, frag.len, frag.val);
+	if (done)
+		return lv_mov_done(v, frag.val);
+	io->state = LV_IO_MOV;
+	return lv_ask_mmio(v, &frag, false);
+}
+
 /* Only one operand can be the one that faulted, unless there are two. */
 static bool lv_has_one_operand(const struct lv_insn *insn)
 {
@@ -475,7 +570,7 @@ static bool lv_has_one_operand(const struct lv_insn *insn)
 }
 
 /* lv_handle_mmio - a nested fault outside of memory: emulate the instruction */
-int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
+int lv_handle_mmio(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	struct lv_io *io = v->io;
 	int err;
@@ -495,11 +590,17 @@ int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit)
 	if (err)
 		return LV_RESUME; /* the guest changed its tables: look again */
 
+	v->stat.mmio++;
+	if (lv_is_plain_mov(v, exit)) {
+		exit->insn_len = io->emul.insn.length;
+		return exit->fault.access & LV_ACCESS_WRITE
+			       ? lv_mov_to_device(v, exit)
+			       : lv_mov_from_device(v, exit);
+	}
 	io->known_access = exit->fault.access | LV_ACCESS_READ;
 	io->known_gpa = lv_has_one_operand(&io->emul.insn) ? exit->fault.gpa
 							   : LV_INVALID_GPA;
 	v->stat.emulations++;
-	v->stat.mmio++;
 	return lv_emulate_insn(v);
 }
 
@@ -774,6 +875,8 @@ int lv_complete_io(struct lv_vcpu *v)
 		memcpy(frag->data, v->run->mmio.data, frag->len);
 		io->nr_reads++;
 		return lv_emulate_insn(v);
+	case LV_IO_MOV:
+		return lv_mov_done(v, lv_answer(v));
 	case LV_IO_RDMSR:
 	case LV_IO_WRMSR:
 		if (v->run->msr.error)

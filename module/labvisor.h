@@ -108,6 +108,28 @@ struct lv_shared_page {
 	bool armed; /* the guest may end an interrupt here; it was stopped */
 };
 
+#define LV_WAY_LEVELS 5
+
+/* struct lv_way - the guest's page-table entries that lead somewhere */
+struct lv_way {
+	unsigned int nr;
+	struct lv_way_entry {
+		u64 __user *at;
+		u64 pte;
+	} entry[LV_WAY_LEVELS];
+};
+
+#define LV_NR_CODE 8
+
+/* struct lv_code - an instruction that was decoded, and how to know it again */
+struct lv_code {
+	u64 rip, cr3, cr4, slots_generation;
+	struct lv_way way; /* empty: there is none */
+	u64 __user *at; /* its bytes, as they were: */
+	u64 bytes[2];
+	struct lv_insn insn;
+};
+
 struct lv_vcpu_stat {
 	u64 exits, reason[LV_NR_EXITS], user_exits;
 	u64 irq_injections, nmi_injections, exceptions, halts, wakeups;
@@ -191,6 +213,7 @@ struct lv_vcpu {
 		u64 page;
 		hva_t hva;
 	} insn; /* own: the page of the last instruction that was fetched */
+	struct lv_code code[LV_NR_CODE]; /* own: see lv_decode_at_rip() */
 
 	u32 nr_cpuid; /* own */
 	struct kvm_cpuid_entry2 *cpuid; /* own */
@@ -397,9 +420,6 @@ int lv_serve_step(struct lv_vcpu *v);
 int lv_internal_error(struct lv_vcpu *v, u32 suberror,
 		      const struct lv_exit *exit);
 int lv_exit_to_user(struct lv_vcpu *v, u32 kvm_exit_reason);
-int lv_decode_at_rip(struct lv_vcpu *v, struct lv_insn *insn);
-enum lv_cpu_mode lv_cpu_mode(struct lv_vcpu *v);
-bool lv_is_64bit(struct lv_vcpu *v);
 
 /* ---- events (event.c) ---- */
 
@@ -453,11 +473,23 @@ int lv_gpa_write(struct lv_vm *vm, gpa_t gpa, const void *buf, unsigned int len,
 
 /* ---- guest linear addresses (gva.c) ---- */
 
-int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
-		  struct lv_emul_fault *fault);
-int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max);
+int lv_gva_walk(struct lv_vcpu *v, gva_t gva, u32 access, gpa_t *gpa,
+		struct lv_emul_fault *fault, struct lv_way *way);
+
+static inline int lv_gva_to_gpa(struct lv_vcpu *v, gva_t gva, u32 access,
+				gpa_t *gpa, struct lv_emul_fault *fault)
+{
+	return lv_gva_walk(v, gva, access, gpa, fault, NULL);
+}
+
+/* ---- the instruction at RIP (fetch.c) ---- */
+
+enum lv_cpu_mode lv_cpu_mode(struct lv_vcpu *v);
+bool lv_is_64bit(struct lv_vcpu *v);
 gva_t lv_linear_rip(struct lv_vcpu *v);
-bool lv_insn_is(struct lv_vcpu *v, const u8 *bytes, unsigned int len);
+int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max);
+bool lv_insn_is(struct lv_vcpu *v, u32 bytes, unsigned int len);
+int lv_decode_at_rip(struct lv_vcpu *v, struct lv_insn *insn);
 
 /* ---- ports, MMIO, emulation (io.c) ---- */
 
@@ -470,7 +502,7 @@ struct page *lv_vcpu_page(struct lv_vcpu *v, pgoff_t offset);
 int lv_io_init(struct lv_vcpu *v);
 void lv_io_free(struct lv_vcpu *v);
 int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit);
-int lv_handle_mmio(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_handle_mmio(struct lv_vcpu *v, struct lv_exit *exit);
 bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 		     int *out);
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val);

@@ -103,6 +103,15 @@ static int get_entry(void __user *uptr, unsigned int size, u64 *val)
 	return 0;
 }
 
+/** lv_gpa_user - where the launcher has it, or NULL */
+void __user *lv_gpa_user(struct lv_vm *vm, gpa_t gpa)
+{
+	const struct lv_slot *slot;
+	void __user *uptr;
+
+	return gpa_slot(vm, gpa, false, &slot, &uptr) ? NULL : uptr;
+}
+
 /** lv_gpa_read_entry - read an aligned entry of 4 or 8 bytes in one piece */
 int lv_gpa_read_entry(struct lv_vm *vm, gpa_t gpa, unsigned int size, u64 *val,
 		      bool atomic)

@@ -148,6 +148,7 @@ void lv_mmu_free(struct lv_vm *vm); /* before the vCPUs are freed */
 /* ---- guest memory by physical address (guest_mem.c) ---- */
 
 /* lv_gpa_read() and lv_gpa_write() are in labvisor.h. */
+void __user *lv_gpa_user(struct lv_vm *vm, gpa_t gpa);
 int lv_gpa_read_entry(struct lv_vm *vm, gpa_t gpa, unsigned int size, u64 *val,
 		      bool atomic);
 int lv_gpa_cmpxchg(struct lv_vm *vm, gpa_t gpa, void *old, const void *new,

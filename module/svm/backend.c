@@ -222,6 +222,7 @@ struct lv_backend svm_backend = {
 	.cache_reg = svm_cache_reg,
 	.get_segment = svm_get_segment,
 	.set_segment = svm_set_segment,
+	.code_flags = svm_code_flags,
 	.cpl = svm_cpl,
 	.get_table = svm_get_table,
 	.set_table = svm_set_table,

@@ -113,6 +113,7 @@ void svm_get_segment(struct lv_vcpu *v, enum lv_sreg seg,
 		     struct kvm_segment *out);
 void svm_set_segment(struct lv_vcpu *v, enum lv_sreg seg,
 		     const struct kvm_segment *in);
+u8 svm_code_flags(struct lv_vcpu *v);
 u8 svm_cpl(struct lv_vcpu *v);
 void svm_get_table(struct lv_vcpu *v, bool idt, struct kvm_dtable *out);
 void svm_set_table(struct lv_vcpu *v, bool idt, const struct kvm_dtable *in);

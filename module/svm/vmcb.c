@@ -19,6 +19,7 @@
 #define SVM_ATTR_AVL BIT(8)
 #define SVM_ATTR_L BIT(9)
 #define SVM_ATTR_DB BIT(10)
+#define SVM_ATTR_CODE_SHIFT 9 /* of these two, as LV_CODE_* */
 #define SVM_ATTR_G BIT(11)
 
 /* CR0 bits that would slow the guest down and protect nobody. */
@@ -200,6 +201,15 @@ void svm_set_segment(struct lv_vcpu *v, enum lv_sreg seg,
 	if (seg == LV_SREG_SS)
 		s->vmcb->save.cpl = in->dpl & 3;
 	svm_touch(s, SVM_CLEAN_SEG);
+}
+
+u8 svm_code_flags(struct lv_vcpu *v)
+{
+	u16 attr = to_svm(v)->vmcb->save.cs.attrib;
+
+	BUILD_BUG_ON(SVM_ATTR_L != LV_CODE_L << SVM_ATTR_CODE_SHIFT ||
+		     SVM_ATTR_DB != LV_CODE_D << SVM_ATTR_CODE_SHIFT);
+	return attr >> SVM_ATTR_CODE_SHIFT & (LV_CODE_L | LV_CODE_D);
 }
 
 u8 svm_cpl(struct lv_vcpu *v)

@@ -136,6 +136,7 @@ struct lv_backend vmx_backend = {
 	.cache_reg = vmx_cache_reg,
 	.get_segment = vmx_get_segment,
 	.set_segment = vmx_set_segment,
+	.code_flags = vmx_code_flags,
 	.cpl = vmx_cpl,
 	.get_table = vmx_get_table,
 	.set_table = vmx_set_table,

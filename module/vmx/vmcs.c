@@ -20,6 +20,7 @@
 #define VMX_PLE_WINDOW 4096
 
 #define VMX_AR_AVL BIT(12)
+#define VMX_AR_CODE_SHIFT 13 /* of L and D/B, as LV_CODE_* */
 
 static DEFINE_IDA(vmx_vpids);
 
@@ -239,6 +240,14 @@ void vmx_set_segment(struct lv_vcpu *v, enum lv_sreg seg,
 	vmcs_write(vmx_seg_field(GUEST_ES_LIMIT, seg), in->limit);
 	vmcs_write(vmx_seg_field(GUEST_ES_SELECTOR, seg), in->selector);
 	vmcs_write(vmx_seg_field(GUEST_ES_AR_BYTES, seg), ar);
+}
+
+u8 vmx_code_flags(struct lv_vcpu *v)
+{
+	BUILD_BUG_ON(VMX_AR_L_MASK != LV_CODE_L << VMX_AR_CODE_SHIFT ||
+		     VMX_AR_DB_MASK != LV_CODE_D << VMX_AR_CODE_SHIFT);
+	return vmcs_read(GUEST_CS_AR_BYTES) >> VMX_AR_CODE_SHIFT &
+	       (LV_CODE_L | LV_CODE_D);
 }
 
 u8 vmx_cpl(struct lv_vcpu *v)

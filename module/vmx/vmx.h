@@ -205,6 +205,7 @@ void vmx_get_segment(struct lv_vcpu *v, enum lv_sreg seg,
 		     struct kvm_segment *out);
 void vmx_set_segment(struct lv_vcpu *v, enum lv_sreg seg,
 		     const struct kvm_segment *in);
+u8 vmx_code_flags(struct lv_vcpu *v);
 u8 vmx_cpl(struct lv_vcpu *v);
 void vmx_get_table(struct lv_vcpu *v, bool idt, struct kvm_dtable *out);
 void vmx_set_table(struct lv_vcpu *v, bool idt, const struct kvm_dtable *in);

@@ -137,33 +137,37 @@ CASES(cases32, 32,
 				      CASE("cmpxchg8b (%ebx)"));
 
 CASES(cases64, 64,
-      CASE("mov %rax, (%rbx)") CASE("mov %rax, 3(%rbx)") CASE("mov 9(%rbx), %r9") CASE("mov (%rbx), %sil") CASE(
-	      "mov %r10b, 2(%rbx)") CASE("mov (%rbx,%rcx,8), %rax") CASE("mov -8(%rdi), %r15d") CASE("mov (%ebx), %eax")
-	      CASE("movq $-5, 16(%rbx)") CASE("movzbl (%rbx), %r8d") CASE("movzbq (%rbx), %r8") CASE("movzwq 1(%rbx), %rax") CASE(
-		      "movsbq (%rbx), %rax") CASE("movswq (%rbx), %rax") CASE("movslq 4(%rbx), %r11") CASE("add %rax, (%rbx)")
-		      CASE("adc (%rbx), %r12") CASE("subq $0x7f, (%rbx)") CASE("lock orq $1, 8(%rbx)") CASE(
-			      "cmp %rdx, (%rbx)") CASE("testq $-1, (%rbx)") CASE("xchg %rax, (%rbx)") CASE("lock xadd %r13, (%rbx)")
-			      CASE("mov (%r8), %rax; lock cmpxchg %rcx, (%rbx)") CASE("notq (%rbx)") CASE(
-				      "negq (%rbx)") CASE("incq (%rbx)") CASE("decq 8(%rbx)") CASE("mov $-130, %rcx; bts %rcx, 24(%rbx)")
-				      CASE("btq $63, (%rbx)") CASE("pushq (%rbx)") CASE("pushw 4(%rbx)") CASE(
-					      "popq (%rbx)") CASE("lea 64(%rbx), %rsp; push %rax; push $-9; pop %rcx") CASE("lea 64(%rbx), %rsp; push %rax; pop %rcx")
-					      CASE("movsq") CASE("stosq") CASE("lodsq") CASE(
-						      "cmpsq") CASE("scasq") CASE("rep movsq") CASE("rep stosb") CASE("rep stosq")
-						      CASE("mov %r8, %rsi; rep movsq") CASE(
-							      "mov %r8, %rdi; rep movsq") CASE("mov %r8, %rdi; rep movsb") CASE("mov %r8, %rsi; mov $100, %ecx; rep movsb")
-							      CASE("mov %r8, %rdi; mov $100, %ecx; rep movsb") CASE("mov $1000, %ecx; rep stosb") CASE(
-								      "repne scasl") CASE("addr32 rep movsl")
-								      CASE("mov %gs:16, %rax") CASE("mov %ax, %gs:40") CASE(
-									      "movnti %rax, (%rbx)") CASE("movnti %ecx, 4(%rbx)")
-									      CASE("movbe %rax, (%rbx)") CASE("movbe 5(%rbx), %ecx") CASE(
-										      "movbe (%rbx), %dx") CASE("movups %xmm1, (%rbx)")
-										      CASE("movups 1(%rbx), %xmm3") CASE(
-											      "movaps %xmm15, 16(%rbx)")
-											      CASE("movaps (%rbx), %xmm9") CASE(
-												      "movdqu %xmm1, 5(%rbx)")
-												      CASE("movdqa 32(%rbx), %xmm0")
-													      CASE("movupd (%rbx), %xmm4")
-														      CASE("movntdq %xmm2, (%rbx)")
+      CASE("mov %ah, 1(%rbx)") CASE("mov 3(%rbx), %ch") CASE("mov 2(%rbx), %cx") CASE("mov %spl, (%rbx)") CASE(
+	      "mov 4(%rbx), %esp") CASE("mov (%rbx), %rsp") CASE("mov %rsp, 8(%rbx)") CASE("mov 0xfff(%rbx), %al")
+	      CASE("mov %eax, 0xffc(%rbx)") CASE("mov 0xff9(%rbx), %rax") CASE("movl $-2, -8(%rbx,%rcx,4)") CASE(
+		      "mov %rax, (%rbx)") CASE("mov %rax, 3(%rbx)") CASE("mov 9(%rbx), %r9") CASE("mov (%rbx), %sil")
+		      CASE("mov %r10b, 2(%rbx)") CASE("mov (%rbx,%rcx,8), %rax") CASE("mov -8(%rdi), %r15d") CASE(
+			      "mov (%ebx), %eax") CASE("movq $-5, 16(%rbx)") CASE("movzbl (%rbx), %r8d") CASE("movzbq (%rbx), %r8")
+			      CASE("movzwq 1(%rbx), %rax") CASE("movsbq (%rbx), %rax") CASE("movswq (%rbx), %rax") CASE(
+				      "movslq 4(%rbx), %r11") CASE("add %rax, (%rbx)") CASE("adc (%rbx), %r12") CASE("subq $0x7f, (%rbx)")
+				      CASE("lock orq $1, 8(%rbx)") CASE("cmp %rdx, (%rbx)") CASE("testq $-1, (%rbx)") CASE(
+					      "xchg %rax, (%rbx)") CASE("lock xadd %r13, (%rbx)") CASE("mov (%r8), %rax; lock cmpxchg %rcx, (%rbx)")
+					      CASE("notq (%rbx)") CASE("negq (%rbx)") CASE("incq (%rbx)") CASE(
+						      "decq 8(%rbx)") CASE("mov $-130, %rcx; bts %rcx, 24(%rbx)") CASE("btq $63, (%rbx)")
+						      CASE("pushq (%rbx)") CASE("pushw 4(%rbx)") CASE(
+							      "popq (%rbx)") CASE("lea 64(%rbx), %rsp; push %rax; push $-9; pop %rcx") CASE("lea 64(%rbx), %rsp; push %rax; pop %rcx")
+							      CASE("movsq") CASE("stosq") CASE(
+								      "lodsq") CASE("cmpsq") CASE("scasq") CASE("rep movsq")
+								      CASE("rep stosb") CASE("rep stosq") CASE("mov %r8, %rsi; rep movsq") CASE(
+									      "mov %r8, %rdi; rep movsq") CASE("mov %r8, %rdi; rep movsb") CASE("mov %r8, %rsi; mov $100, %ecx; rep movsb")
+									      CASE("mov %r8, %rdi; mov $100, %ecx; rep movsb") CASE("mov $1000, %ecx; rep stosb") CASE(
+										      "repne scasl") CASE("addr32 rep movsl")
+										      CASE("mov %gs:16, %rax") CASE("mov %ax, %gs:40") CASE(
+											      "movnti %rax, (%rbx)") CASE("movnti %ecx, 4(%rbx)")
+											      CASE("movbe %rax, (%rbx)") CASE("movbe 5(%rbx), %ecx") CASE(
+												      "movbe (%rbx), %dx") CASE("movups %xmm1, (%rbx)")
+												      CASE("movups 1(%rbx), %xmm3") CASE(
+													      "movaps %xmm15, 16(%rbx)")
+													      CASE("movaps (%rbx), %xmm9") CASE(
+														      "movdqu %xmm1, 5(%rbx)")
+														      CASE("movdqa 32(%rbx), %xmm0")
+															      CASE("movupd (%rbx), %xmm4")
+																      CASE("movntdq %xmm2, (%rbx)")
       /* Across the edge of memory, and from one device page to the next */
       CASE("mov %rax, -3(%rbx)") CASE("mov -2(%rbx), %eax")
 	      CASE("mov %rax, 0xffb(%rbx)") CASE("mov 0xfff(%rbx), %rcx")

@@ -290,8 +290,9 @@ struct lv_tdp_format {
  * @set_efer: the vCPU's efer changed
  * @set_root: use this nested page table from the next entry on
  * @set_tsc_offset: guest TSC = host TSC + @offset
- * @set_intercepts: the vCPU's guest_debug, dr, or exit settings changed:
- *	recompute intercepts, debug registers and MSR permissions
+ * @set_intercepts: the vCPU's guest_debug or exit settings changed: recompute
+ *	intercepts and MSR permissions, and do what @set_dr7 does
+ * @set_dr7: the vCPU's dr7, or the one of its debugger, changed
  * @get_msr: read an MSR that the CPU keeps for the guest (lv_hw_msrs in msr.c)
  * @set_msr: write one; the value was checked
  * @inject: deliver this event at the next entry
@@ -345,6 +346,7 @@ struct lv_backend {
 	void (*set_root)(struct lv_vcpu *v, hpa_t root);
 	void (*set_tsc_offset)(struct lv_vcpu *v, u64 offset);
 	void (*set_intercepts)(struct lv_vcpu *v);
+	void (*set_dr7)(struct lv_vcpu *v);
 	u64 (*get_msr)(struct lv_vcpu *v, u32 msr);
 	void (*set_msr)(struct lv_vcpu *v, u32 msr, u64 val);
 

@@ -205,7 +205,7 @@ static void lv_inject_exception(struct lv_vcpu *v)
 			lv_set_rflags(v, lv_rflags(v) | X86_EFLAGS_RF);
 		if (ex->vector == X86_TRAP_DB && v->dr7 & LV_DR7_GD) {
 			v->dr7 &= ~(u64)LV_DR7_GD;
-			lv_backend->set_intercepts(v);
+			lv_backend->set_dr7(v);
 		}
 		ex->pending = false;
 		ex->injected = true;

@@ -11,7 +11,7 @@
 #include "labvisor.h"
 
 /* Arguments up to this size are copied to the stack. */
-#define LV_SMALL_ARG 128
+#define LV_SMALL_ARG 144
 
 /* What KVM does unless user space objects. */
 #define LV_QUIRKS                             \
@@ -290,7 +290,7 @@ static long lv_dispatch(const struct lv_ioctl *ioctl, unsigned int nr,
 			unsigned long arg)
 {
 	const struct lv_ioctl *end = ioctl + nr;
-	u64 small[LV_SMALL_ARG / sizeof(u64)] = {};
+	u64 small[LV_SMALL_ARG / sizeof(u64)];
 	void __user *user = (void __user *)arg;
 	size_t size = _IOC_SIZE(cmd);
 	void *data = small;
@@ -304,10 +304,14 @@ static long lv_dispatch(const struct lv_ioctl *ioctl, unsigned int nr,
 	dir = ioctl->flags & LV_RAW  ? _IOC_NONE
 	      : ioctl->flags & LV_IN ? _IOC_WRITE
 				     : _IOC_DIR(cmd);
-	if (dir != _IOC_NONE && size > sizeof(small))
-		data = kzalloc(size, GFP_KERNEL_ACCOUNT);
-	if (!data)
+	if (dir == _IOC_NONE)
+		data = NULL;
+	else if (size > sizeof(small))
+		data = kmalloc(size, GFP_KERNEL_ACCOUNT);
+	if (dir != _IOC_NONE && !data)
 		return -ENOMEM;
+	if (dir == _IOC_READ)
+		memset(data, 0, size);
 	if (!(dir & _IOC_WRITE) || !copy_from_user(data, user, size))
 		ret = lv_call_handler(ioctl, vm, v, data, arg);
 	if (ret >= 0 && dir & _IOC_READ && copy_to_user(user, data, size))

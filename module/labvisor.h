@@ -352,6 +352,12 @@ static inline void lv_set_reg(struct lv_vcpu *v, unsigned int nr, u64 val)
 		lv_mark_dirty(v, LV_R_RSP);
 }
 
+/* The guest's DR7, or that of a debugger that uses breakpoints. */
+static inline u64 lv_dr7_in_use(const struct lv_vcpu *v)
+{
+	return v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr7 : v->dr7;
+}
+
 /* RDX:RAX, the pair that MSR and XCR instructions use */
 static inline u64 lv_edx_eax(struct lv_vcpu *v)
 {

@@ -557,8 +557,13 @@ static bool lv_msr_on_host(const struct lv_msr *m)
 static __always_inline const struct lv_msr *lv_msr_find(u32 msr)
 {
 	unsigned int low = 0, high = ARRAY_SIZE(lv_msr_table), mid;
-	const struct lv_msr *m;
+	/* Where it was found last, by its lowest bits. */
+	static u8 hints[64];
+	u8 *hint = &hints[msr % ARRAY_SIZE(hints)];
+	const struct lv_msr *m = &lv_msr_table[READ_ONCE(*hint)];
 
+	if (likely(msr - m->first <= m->last - m->first))
+		return lv_msr_on_host(m) ? m : NULL;
 	while (low < high) {
 		mid = (low + high) / 2;
 		if (msr > lv_msr_table[mid].last)
@@ -569,6 +574,7 @@ static __always_inline const struct lv_msr *lv_msr_find(u32 msr)
 	m = &lv_msr_table[low];
 	if (low == ARRAY_SIZE(lv_msr_table) || msr < m->first)
 		return NULL;
+	WRITE_ONCE(*hint, low);
 	return lv_msr_on_host(m) ? m : NULL;
 }
 

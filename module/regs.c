@@ -269,7 +269,7 @@ int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val)
 		v->dr7 = (val & LV_DR7_WRITABLE) | LV_DR7_RESET;
 	else
 		v->dr6 = (val & LV_DR6_WRITABLE) | DR6_RESERVED;
-	lv_backend->set_intercepts(v);
+	lv_backend->set_dr7(v);
 	if (v->atomic)
 		lv_load_debugregs(v);
 	return 0;

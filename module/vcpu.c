@@ -237,10 +237,7 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 
 static bool lv_uses_breakpoints(struct lv_vcpu *v)
 {
-	u64 dr7 = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr7
-							  : v->dr7;
-
-	return unlikely(dr7 & LV_DR7_ENABLED);
+	return unlikely(lv_dr7_in_use(v) & LV_DR7_ENABLED);
 }
 
 /** lv_load_debugregs - DR0 to DR3 of a guest that uses them; interrupts off */

@@ -31,6 +31,7 @@ struct bus_table {
 /* struct lv_iobus - the in-kernel bus of a VM */
 struct lv_iobus {
 	struct mutex lock; /* serialises changes of the tables */
+	bool used; /* the tables were not always empty (lock, read without) */
 	/* sorted by space and address (lock, read under RCU) */
 	struct bus_table __rcu *eventfds;
 	/* writes into them are queued for user space (lock, read under RCU) */
@@ -70,6 +71,7 @@ static int change_table(struct lv_iobus *bus, struct bus_table __rcu **table,
 	t->nr += old->nr - tail;
 
 	rcu_assign_pointer(*table, t);
+	WRITE_ONCE(bus->used, true);
 	if (new) {
 		kvfree_rcu(old, rcu);
 	} else {
@@ -308,11 +310,12 @@ bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 {
 	struct lv_iobus *bus = v->vm->iobus;
 
-	return (space == LV_SPACE_PIO
-			? lv_irqchip_ports(v, addr, len, data, true)
-			: lv_irqchip_mmio(v, addr, len, data, true)) ||
-	       signal_eventfd(bus, space, addr, len, data) ||
-	       coalesce(bus, space, addr, len, data);
+	if (space == LV_SPACE_PIO ? lv_irqchip_ports(v, addr, len, data, true)
+				  : lv_irqchip_mmio(v, addr, len, data, true))
+		return true;
+	return READ_ONCE(bus->used) &&
+	       (signal_eventfd(bus, space, addr, len, data) ||
+		coalesce(bus, space, addr, len, data));
 }
 
 /** lv_iobus_init - create the bus of a new VM; if it fails, free it */

@@ -48,12 +48,10 @@ enum {
 /* Rank of the most urgent line in @lines: 0 is highest, 8 means none. */
 static unsigned int highest_rank(const struct kvm_pic_state *chip, u8 lines)
 {
-	unsigned int rank;
+	/* Twice the lines, for those that wrap around, and a mark for none. */
+	unsigned int twice = (lines | lines << 8) >> chip->priority_add;
 
-	for (rank = 0; rank < 8; rank++)
-		if (lines & BIT((rank + chip->priority_add) & 7))
-			break;
-	return rank;
+	return __builtin_ctz((twice & 0xff) | 0x100);
 }
 
 /* The line that drives the chip's INT pin, or NO_LINE. */

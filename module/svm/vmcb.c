@@ -95,6 +95,12 @@ static bool svm_wants_dr(unsigned int bit)
 	       bit != INTERCEPT_DR4_WRITE && bit != INTERCEPT_DR5_WRITE;
 }
 
+void svm_set_dr7(struct lv_vcpu *v)
+{
+	to_svm(v)->vmcb->save.dr7 = lv_dr7_in_use(v);
+	svm_touch(to_svm(v), SVM_CLEAN_DR);
+}
+
 /*
  * #DB and #AC are intercepted because a guest can make their delivery fault
  * forever without leaving the CPU to the host; #MC because it is the host's.
@@ -103,7 +109,6 @@ void svm_set_intercepts(struct lv_vcpu *v)
 {
 	struct svm_vcpu *s = to_svm(v);
 	struct vmcb_control_area *control = &s->vmcb->control;
-	bool user_bps = v->guest_debug & KVM_GUESTDBG_USE_HW_BP;
 	u32 exceptions = BIT(DB_VECTOR) | BIT(AC_VECTOR) | BIT(MC_VECTOR);
 	bool pause = boot_cpu_has(X86_FEATURE_PAUSEFILTER) &&
 		     !v->vm->disable_pause_exits;
@@ -131,9 +136,8 @@ void svm_set_intercepts(struct lv_vcpu *v)
 		control->pause_filter_count = 3000;
 		control->pause_filter_thresh = 128;
 	}
-	s->vmcb->save.dr7 = user_bps ? v->debug_dr7 : v->dr7;
 	svm_touch(s, SVM_CLEAN_INTERCEPTS);
-	svm_touch(s, SVM_CLEAN_DR);
+	svm_set_dr7(v);
 }
 
 /* ---- segments and descriptor tables ---- */

@@ -147,6 +147,7 @@ struct lv_backend vmx_backend = {
 	.set_root = vmx_set_root,
 	.set_tsc_offset = vmx_set_tsc_offset,
 	.set_intercepts = vmx_set_intercepts,
+	.set_dr7 = vmx_set_dr7,
 	.get_msr = vmx_get_msr,
 	.set_msr = vmx_set_msr,
 	.inject = vmx_inject,

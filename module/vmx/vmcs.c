@@ -128,6 +128,11 @@ void vmx_vcpu_reset(struct lv_vcpu *v)
 	vmx_set_intercepts(v);
 }
 
+void vmx_set_dr7(struct lv_vcpu *v)
+{
+	vmcs_write(GUEST_DR7, lv_dr7_in_use(v));
+}
+
 /*
  * #DB and #AC exit because a guest can make their delivery fault forever
  * without leaving the CPU to the host; #MC because it is the host's.
@@ -143,9 +148,7 @@ void vmx_set_intercepts(struct lv_vcpu *v)
 	if (!(v->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
 		exceptions |= BIT(X86_TRAP_UD);
 	vmcs_write(EXCEPTION_BITMAP, exceptions);
-	vmcs_write(GUEST_DR7, v->guest_debug & KVM_GUESTDBG_USE_HW_BP
-				      ? v->debug_dr7
-				      : v->dr7);
+	vmx_set_dr7(v);
 	/* Without the bitmap all accesses exit. */
 	vmx_cpu_control(s, CPU_BASED_USE_MSR_BITMAPS,
 			!rcu_access_pointer(v->vm->msr_filter));

@@ -199,6 +199,7 @@ struct lv_vcpu {
 	unsigned long apic_events; /* atomic: bit per enum lv_lapic_event */
 	u8 sipi_vector; /* atomic */
 	u64 timer_deadline; /* own: of the local APIC, in ns; 0: an hrtimer has it */
+	u64 timer_due; /* atomic: when the timer that expired early would have */
 	u8 eoi_vector; /* own: for KVM_EXIT_IOAPIC_EOI */
 	bool report_tpr; /* own: KVM_TPR_ACCESS_REPORTING */
 	bool tpr_written; /* own: for KVM_EXIT_TPR_ACCESS */
@@ -611,6 +612,7 @@ int lv_vcpu_apic_create(struct lv_vcpu *v); /* no-op without irqchip */
 void lv_vcpu_apic_free(struct lv_vcpu *v);
 void lv_vcpu_timer_expired(struct lv_vcpu *v); /* see lv_lapic_timer_arm() */
 void lv_vcpu_timer_to_host(struct lv_vcpu *v);
+void lv_vcpu_timer_wait(struct lv_vcpu *v);
 /* Vector to inject now (acknowledged), or -1. */
 int lv_irqchip_ack(struct lv_vcpu *v);
 bool lv_irqchip_has_irq(struct lv_vcpu *v);

@@ -163,6 +163,8 @@ static void lv_atomic_requests(struct lv_vcpu *v)
 	}
 	if (test_and_clear_bit(LV_REQ_EVENT, &v->requests))
 		lv_inject_events(v);
+	if (v->timer_due)
+		lv_vcpu_timer_wait(v);
 }
 
 /* The guest wrote CR8 without an exit. */

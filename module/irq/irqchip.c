@@ -15,7 +15,12 @@ struct lv_vcpu_apic {
 	struct lv_lapic lapic; /* the state machine */
 	struct lv_vcpu *vcpu; /* whose it is (once) */
 	struct hrtimer timer; /* calls lv_lapic_timer_expired() */
+	u32 advance; /* nanoseconds by which it is early (own) */
 };
+
+/* It is never earlier than this; later than that was for other reasons. */
+#define MAX_ADVANCE_NS 5000
+#define MAX_LATE_NS 20000
 
 static_assert(LV_MAX_VCPUS <= LV_MAX_APICS);
 
@@ -64,8 +69,14 @@ void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event, u8 vector)
 	lv_kick(v);
 }
 
+/*
+ * A deadline of the guest's TSC is met by waiting for it in the guest's place:
+ * the hrtimer comes earlier by what it took lately from there to the entry.
+ */
 static void arm_hrtimer(struct lv_lapic *apic, u64 deadline)
 {
+	if (apic->tsc_deadline)
+		deadline -= to_vcpu_apic(apic)->advance;
 	hrtimer_start(&to_vcpu_apic(apic)->timer, ns_to_ktime(deadline),
 		      HRTIMER_MODE_ABS_PINNED_HARD);
 }
@@ -114,6 +125,28 @@ void lv_vcpu_timer_to_host(struct lv_vcpu *v)
 	set_backend_timer(v, 0);
 }
 
+/*
+ * lv_vcpu_timer_wait - the vCPU is about to enter the guest, where the timer's
+ * interrupt awaits it. Not before the deadline; and learn how early to be.
+ */
+void lv_vcpu_timer_wait(struct lv_vcpu *v)
+{
+	struct lv_vcpu_apic *a = to_vcpu_apic(v->apic);
+	s64 late = ktime_get_ns() - v->timer_due;
+	u64 until = rdtsc();
+
+	v->timer_due = 0;
+	/* Aim at a moment before the deadline: not all ways are as long. */
+	if (late < MAX_LATE_NS)
+		a->advance = clamp_t(s64, a->advance + (late + 64) / 8, 0,
+				     MAX_ADVANCE_NS);
+	if (late >= 0)
+		return;
+	until += mul_u64_u32_div(-late, tsc_khz, USEC_PER_SEC) + 1;
+	while (rdtsc() < until)
+		cpu_relax();
+}
+
 /** lv_vcpu_timer_expired - LV_EXIT_TIMER; it may come for nothing */
 void lv_vcpu_timer_expired(struct lv_vcpu *v)
 {
@@ -128,6 +161,8 @@ static enum hrtimer_restart lapic_timer_fn(struct hrtimer *timer)
 	struct lv_vcpu_apic *a =
 		container_of(timer, struct lv_vcpu_apic, timer);
 
+	if (a->lapic.tsc_deadline)
+		WRITE_ONCE(a->vcpu->timer_due, a->lapic.expiry);
 	/* A periodic timer arms itself anew. */
 	lv_lapic_timer_expired(&a->lapic);
 	return HRTIMER_NORESTART;

@@ -1,0 +1,221 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Runs in a lab host: what QEMU does with a guest beside running it. cases.sh
+# NAME... prints "RESULT <tab> name <tab> ok" for each case, or not ok after what
+# was said.
+. /lab/qmp.sh
+mkdir -p /var/tmp || exit
+
+# qemu NAME ARGUMENT...: run it, with a monitor and a control pipe (chardev
+# "control") of that name.
+qemu()
+{
+	vm=$1
+	shift
+	with_qmp "$vm" /qemu/bin/qemu-system-x86_64 -accel kvm -cpu host \
+		-nodefaults -no-user-config -display none -no-reboot \
+		-chardev "pipe,id=control,path=$vm.control" "$@"
+	while :; do
+		echo ended >"$vm.control.out"
+	done
+}
+
+# start NAME ARGUMENT...: in the background
+start()
+{
+	mkfifo "$1.control.in" "$1.control.out"
+	qmp_pipes "$1"
+	qemu "$@" &
+	qmp "$1" qmp_capabilities
+}
+
+# linux NAME WORK ARGUMENT...: a Linux guest that runs part WORK of guest-work.sh
+linux()
+{
+	vm=$1 work=$2
+	shift 2
+	start "$vm" -kernel /lab/kernel -initrd /lab/initrd -m 128 -append \
+		"console=ttyS0 quiet panic=-1 lv.cmd=\"sh work.sh $work\"" \
+		-serial "file:$vm.console" -serial chardev:control "$@"
+}
+
+# sector NAME ARGUMENT...: one that boots from the boot sector
+sector()
+{
+	vm=$1
+	shift
+	start "$vm" -machine pc -m 16 "$@" \
+		-drive file=/lab/sector,format=raw,if=ide,readonly=off,snapshot=on
+}
+
+tell()
+{
+	echo "$2" >"$1.control.in"
+}
+
+# hear NAME WORD: the guest's next word must be this.
+hear()
+{
+	read -r word <"$1.control.out"
+	echo "$1 says: $word"
+	[ "$word" = "$2" ]
+}
+
+# hmp NAME COMMAND: what the human monitor prints
+hmp()
+{
+	qmp "$1" human-monitor-command "\"command-line\": \"$2\"" |
+		tr -d '\r' | sed 's/^{"return": "//; s/"}$//; s/\\r\\n/\n/g'
+}
+
+# quiet_hmp: it must print nothing
+quiet_hmp()
+{
+	said=$(hmp "$@")
+	echo "$said"
+	[ -z "$said" ]
+}
+
+# word NAME ADDRESS: four bytes of memory, as 0x...
+word()
+{
+	hmp "$1" "xp /1wx $2" | sed -n 's/.*: \(0x[0-9a-f]*\)/\1/p'
+}
+
+# has TEXT PATTERN
+has()
+{
+	echo "$1" | grep -q -e "$2" && return
+	echo "no '$2' in: $1"
+	return 1
+}
+
+# symbol NAME: an address of the boot sector's
+symbol()
+{
+	sed -n "s/^0*\([0-9a-f]*\) [A-Za-z] $1\$/\1/p" /lab/symbols
+}
+
+# until_turns: the boot sector has come to its loop.
+until_turns()
+{
+	while true; do
+		turns=$(word vm 0x600) || return
+		[ "$turns" = 0x00000000 ] || return 0
+	done
+}
+
+case_snapshot()
+{
+	truncate -s 64M state &&
+	linux vm saved -smp 2 -drive file=state,format=raw,if=none,snapshot=on &&
+	hear vm ready &&
+	quiet_hmp vm 'savevm first' &&
+	has "$(hmp vm 'info snapshots')" first &&
+	tell vm change &&
+	hear vm changed &&
+	quiet_hmp vm 'loadvm first' &&
+	tell vm look &&
+	hear vm 'as it was'
+}
+
+# turns CONSOLE...: their numbers, each in its line
+turns()
+{
+	cat "$@" | tr -d '\r' | sed -n 's/^turn //p'
+}
+
+# last CONSOLE: its last turn
+last()
+{
+	turns "$1" | tail -n 1
+}
+
+# The guest works while its memory is on the way, which is slow at first, and goes
+# on where it was: no turn is lost, and none is there twice.
+case_migration()
+{
+	linux to moved -smp 2 -incoming unix:socket &&
+	linux vm moved -smp 2 &&
+	hear vm ready &&
+	qmp vm migrate-set-capabilities '"capabilities": [
+		{"capability": "events", "state": true}]' &&
+	qmp vm migrate-set-parameters '"max-bandwidth": 1000000' &&
+	until [ "$(last vm.console)" -gt 2 ]; do :; done &&
+	qmp vm migrate '"uri": "unix:socket"' &&
+	qmp_wait vm '*"MIGRATION"*"status": "active"*' &&
+	before=$(last vm.console) &&
+	until [ "$(last vm.console)" -gt $((before + 4)) ]; do :; done &&
+	qmp vm query-migrate &&
+	qmp vm migrate-set-parameters '"max-bandwidth": 10000000000,
+		"downtime-limit": 2000' &&
+	qmp_wait vm '*"MIGRATION"*"status": "completed"*' &&
+	qmp vm query-migrate &&
+	after=$(last vm.console) &&
+	until [ "$(turns to.console | wc -l)" -gt 2 ]; do :; done &&
+	tell to stop &&
+	read -r word <to.control.out &&
+	echo "turns: $before, $after, $word" &&
+	seq "${word#turns }" >all &&
+	turns vm.console to.console | cmp - all &&
+	qmp vm quit
+	status=$?
+	qmp to quit
+	return $status
+}
+
+case_registers()
+{
+	sector vm &&
+	until_turns &&
+	qmp vm stop &&
+	registers=$(hmp vm 'info registers') &&
+	has "$registers" 'EAX=11223344 EBX=55667788 ECX=[0-9a-f]* EDX=99aabbcc' &&
+	has "$registers" 'ESP=00007c00' &&
+	has "$registers" 'EIP=00007c4[5-c]' &&
+	has "$registers" 'CS =0000 00000000 0000ffff' &&
+	turns=$(word vm 0x600) &&
+	hmp vm 'info lapic' &&
+	[ "$(word vm 0x600)" = "$turns" ] &&
+	qmp vm cont &&
+	while [ "$(word vm 0x600)" = "$turns" ]; do :; done
+}
+
+case_nmi()
+{
+	sector vm &&
+	until_turns &&
+	qmp vm inject-nmi &&
+	until [ "$(word vm 0x604)" = 0x00000001 ]; do :; done
+	qmp vm quit
+	linux to nmi -smp 2 &&
+	hear to ready &&
+	qmp to inject-nmi &&
+	tell to count &&
+	hear to '1 NMIs'
+	status=$?
+	qmp to quit
+	return $status
+}
+
+case_hot_add()
+{
+	linux vm added -kernel /lab/stock -m 256 -smp 1,maxcpus=2 &&
+	hear vm 1 &&
+	qmp vm device_add '"driver": "host-x86_64-cpu", "id": "second",
+		"socket-id": 0, "core-id": 1, "thread-id": 0' &&
+	hear vm '2 1'
+}
+
+for name; do
+	mkdir "/tmp/$name" && cd "/tmp/$name" || exit
+	if "case_$name" >log 2>&1; then
+		printf 'RESULT\t%s\tok\n' "$name"
+	else
+		tail -n 20 -- *.console log
+		printf 'RESULT\t%s\tnot ok\n' "$name"
+	fi
+	[ "$name" = migration ] || qmp vm quit >/dev/null 2>&1
+	rm -rf "/tmp/$name"
+done

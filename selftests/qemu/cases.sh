@@ -4,6 +4,7 @@
 # Runs in a lab host: what QEMU does with a guest beside running it. cases.sh
 # NAME... prints "RESULT <tab> name <tab> ok" for each case, or not ok after what
 # was said.
+# shellcheck source-path=SCRIPTDIR source=qmp.sh
 . /lab/qmp.sh
 mkdir -p /var/tmp || exit
 

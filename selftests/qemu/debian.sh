@@ -3,7 +3,8 @@
 #
 # Runs in a lab host: boots the disk image with debian-work.sh, and is what its
 # devices lead to. debian.sh BOOT_ARGUMENT...
-. ./qmp.sh
+# shellcheck source-path=SCRIPTDIR source=qmp.sh
+. /lab/qmp.sh
 modprobe tun && modprobe vhost_net || exit
 tunctl -t tap0 >/dev/null
 ifconfig tap0 192.168.99.1 up
@@ -40,7 +41,7 @@ serve()
 		case $word in
 		inflate) inflate ;;
 		deflate) balloon 1024 ;;
-		vhost) ps | grep '\[vhost-[0-9]' ;;
+		vhost) grep '^vhost-[0-9]' /proc/[0-9]*/comm ;;
 		*) false ;;
 		esac >serve.log 2>&1 && echo ok >control.in && continue
 		echo "lab host: $word"

@@ -82,7 +82,7 @@ added()
 		:
 	done
 	echo 1 >$cpu/online
-	tell "$(nproc) $(taskset 2 sh -c 'noise=$(head -c 1m /dev/zero | sha256sum); echo $(awk "{ print \$39 }" /proc/self/stat)')"
+	tell "$(nproc) $(taskset 2 cut -d ' ' -f 39 /proc/self/stat)"
 	hear
 }
 

@@ -351,7 +351,8 @@ static int lv_handle_pause(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	if (v->atomic)
 		return LV_SLEEPABLE;
-	yield();
+	if (!lv_sched_yield(v, NULL))
+		yield();
 	return lv_skip_insn(v, exit);
 }
 

@@ -13,6 +13,7 @@
 #define LABVISOR_H
 
 #include <linux/hrtimer.h>
+#include <linux/irq_work.h>
 #include <linux/jump_label.h>
 #include <linux/kvm.h>
 #include <linux/mm.h>
@@ -33,6 +34,7 @@
 #include "emulate/emulate.h"
 #include "irq/irq.h"
 #include "mmu/mmu.h"
+#include "sched/sched.h"
 
 #define LV_MAX_VCPUS 255
 #define LV_MAX_CPUID 128
@@ -78,6 +80,7 @@ enum lv_request {
 	LV_REQ_STEP, /* user space steps the guest, and a step is over */
 	LV_REQ_SHUTDOWN, /* triple fault */
 	LV_REQ_INTERCEPTS, /* what the VM's guests may do changed */
+	LV_REQ_SCHED, /* the vCPU may have to give its CPU to another */
 };
 
 /* Requests that the innermost loop serves with interrupts off. */
@@ -235,6 +238,14 @@ struct lv_vcpu {
 	bool sigset_active; /* own */
 	int id; /* once: APIC ID */
 	struct lv_mce mce; /* own */
+	struct lv_sched_vcpu sched; /* its pool's lock: sched/ */
+	struct irq_work
+		out_work; /* the thread lost its CPU while it had the pool's */
+	bool asleep; /* own: and that because it sleeps */
+	struct mutex pin_lock; /* protects the next three; innermost mutex */
+	struct task_struct *pinned; /* bound to a CPU by us, or NULL */
+	int pinned_to; /* to that one */
+	struct cpumask *affinity; /* what it had before; NULL if never needed */
 	struct lv_vcpu_stat stat; /* own; read without lock */
 };
 
@@ -288,6 +299,12 @@ struct lv_vm {
 	u32 max_vcpu_id; /* vm: KVM_CAP_MAX_VCPU_ID, or 0 */
 	unsigned long nr_mmu_pages; /* vm: KVM_SET_NR_MMU_PAGES */
 	struct dentry *debugfs;
+
+	struct lv_sched_vm sched; /* its pool's lock, sched/ */
+	struct list_head sched_list; /* lv_sched_mutex */
+	kuid_t owner; /* once: who created it */
+	struct pid *creator; /* once: the process */
+	char comm[TASK_COMM_LEN]; /* once: its name */
 };
 
 #define lv_for_each_vcpu(i, v, vm)                               \
@@ -386,7 +403,15 @@ static inline void lv_show_tpr(struct lv_vcpu *v)
 		lv_request(v, LV_REQ_EVENT);
 }
 
-void lv_kick(struct lv_vcpu *v);
+void lv_poke(struct lv_vcpu *v);
+void lv_kick_for(struct lv_vcpu *v, enum lv_wake why);
+
+/** lv_kick - get the vCPU to look at its requests, run if it is halted */
+static inline void lv_kick(struct lv_vcpu *v)
+{
+	lv_kick_for(v, LV_WAKE_OTHER);
+}
+
 void lv_request_all(struct lv_vm *vm, enum lv_request req, bool wait);
 struct lv_vcpu *lv_vcpu_by_id(struct lv_vm *vm, u32 id);
 void lv_vcpu_load(struct lv_vcpu *v);
@@ -399,6 +424,42 @@ int lv_vcpu_create(struct lv_vm *vm, unsigned long id);
 void lv_vcpu_destroy(struct lv_vcpu *v);
 
 int lv_guest_mode_work(void); /* work.c */
+
+/* ---- vCPU scheduling (sched/gate.c, sched/kpool.c) ---- */
+
+DECLARE_STATIC_KEY_FALSE(lv_sched_on); /* there are pools beside the default */
+
+int lv_sched_init(void);
+void lv_sched_exit(void);
+void lv_sched_vm_add(struct lv_vm *vm);
+void lv_sched_vm_remove(struct lv_vm *vm);
+void lv_sched_vcpu_init(struct lv_vcpu *v);
+int lv_sched_vcpu_add(struct lv_vcpu *v);
+void lv_sched_vcpu_remove(struct lv_vcpu *v);
+void lv_sched_vcpu_free(struct lv_vcpu *v);
+
+bool lv_gate_enter(struct lv_vcpu *v);
+void lv_gate_block(struct lv_vcpu *v);
+void lv_gate_to_user(struct lv_vcpu *v);
+bool lv_gate_kicked(struct lv_vcpu *v, enum lv_wake why);
+bool lv_gate_yield(struct lv_vcpu *v, struct lv_vcpu *to);
+void lv_gate_thread_out(struct lv_vcpu *v);
+void lv_gate_thread_in(struct lv_vcpu *v);
+
+#define lv_sched_active() static_branch_unlikely(&lv_sched_on)
+
+/* Before each entry: may the vCPU run? If not, it waits, as long as it may. */
+static inline bool lv_sched_pass(struct lv_vcpu *v)
+{
+	return !lv_sched_active() || likely(READ_ONCE(v->sched.pass)) ||
+	       lv_gate_enter(v);
+}
+
+/* Somebody else shall run, @to or anybody. False: Linux decides. */
+static inline bool lv_sched_yield(struct lv_vcpu *v, struct lv_vcpu *to)
+{
+	return lv_sched_active() && lv_gate_yield(v, to);
+}
 
 /* ---- VMs (vm.c, main.c) ---- */
 

@@ -255,14 +255,19 @@ static int __init lv_module_init(void)
 	err = PTR_ERR_OR_ZERO(lv_pm_device);
 	if (err)
 		goto out_backend;
-	err = lv_register_device();
+	err = lv_sched_init();
 	if (err)
 		goto out_pm;
+	err = lv_register_device();
+	if (err)
+		goto out_sched;
 	lv_debugfs = debugfs_create_dir("labvisor", NULL);
 	register_reboot_notifier(&lv_reboot_notifier);
 	pr_info("%s backend, /dev/%s\n", lv_backend->name, node);
 	return 0;
 
+out_sched:
+	lv_sched_exit();
 out_pm:
 	lv_pm_unregister();
 out_backend:
@@ -275,6 +280,7 @@ static void __exit lv_module_exit(void)
 	misc_deregister(&lv_device);
 	unregister_reboot_notifier(&lv_reboot_notifier);
 	debugfs_remove_recursive(lv_debugfs);
+	lv_sched_exit();
 	lv_pm_unregister();
 	lv_backend->exit();
 }

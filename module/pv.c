@@ -507,7 +507,7 @@ static long lv_hc_kick(struct lv_vcpu *v, u32 apic_id)
 
 	if (dest) {
 		WRITE_ONCE(dest->pv_unhalted, true);
-		lv_kick(dest);
+		lv_kick_for(dest, LV_WAKE_UNHALT);
 	}
 	return 0;
 }
@@ -517,7 +517,7 @@ static long lv_hc_yield(struct lv_vcpu *v, u32 apic_id)
 	struct lv_vcpu *dest = lv_vcpu_by_id(v->vm, apic_id);
 	struct task_struct *task;
 
-	if (!dest)
+	if (!dest || lv_sched_yield(v, dest))
 		return 0;
 	rcu_read_lock();
 	task = get_pid_task(rcu_dereference(dest->pid), PIDTYPE_PID);

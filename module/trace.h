@@ -87,6 +87,22 @@ TRACE_EVENT(lv_fault,
 				    { LV_ACCESS_WALK, "walk" }),
 		      __entry->result));
 
+TRACE_EVENT(
+	lv_sched, TP_PROTO(const struct lv_sched_vcpu *v, u32 event, u64 arg),
+	TP_ARGS(v, event, arg),
+	TP_STRUCT__entry(__field(u32, pool) __field(u32, vm) __field(u32, vcpu)
+				 __field(int, cpu) __field(u32, event)
+					 __field(u64, arg)),
+	TP_fast_assign(__entry->pool = v->pool->id; __entry->vm = v->vm->id;
+		       __entry->vcpu = v->id;
+		       __entry->cpu = v->cpu ? v->cpu->id : -1;
+		       __entry->event = event; __entry->arg = arg;),
+	TP_printk("pool %u vm %u vcpu %u cpu %d %s arg %llu", __entry->pool,
+		  __entry->vm, __entry->vcpu, __entry->cpu,
+		  __print_symbolic(__entry->event, { 0, "wake" }, { 1, "run" },
+				   { 2, "stop" }, { 3, "park" }),
+		  __entry->arg));
+
 DECLARE_EVENT_CLASS(lv_bus,
 		    TP_PROTO(struct lv_vcpu *v, bool write, u64 addr,
 			     unsigned int len, u64 val),

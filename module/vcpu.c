@@ -49,12 +49,18 @@ static void lv_sched_in(struct preempt_notifier *notifier, int cpu)
 	lv_load_on_this_cpu(v);
 	if (v->steal.msr)
 		lv_request(v, LV_REQ_STEAL);
+	if (lv_sched_active())
+		lv_gate_thread_in(v);
 }
 
 static void lv_sched_out(struct preempt_notifier *notifier,
 			 struct task_struct *next)
 {
-	lv_put_on_this_cpu(container_of(notifier, struct lv_vcpu, notifier));
+	struct lv_vcpu *v = container_of(notifier, struct lv_vcpu, notifier);
+
+	lv_put_on_this_cpu(v);
+	if (lv_sched_active())
+		lv_gate_thread_out(v);
 }
 
 static struct preempt_ops lv_preempt_ops = {
@@ -89,11 +95,11 @@ static void lv_kick_ack(void *unused)
 }
 
 /*
- * Get the vCPU to look at its requests: wake it if it sleeps, interrupt the
- * CPU if it is in the guest. Pairs with lv_enter_guest(): either we see
- * IN_GUEST or the vCPU sees the request.
+ * Get the vCPU's thread to look: wake it if it sleeps, interrupt the CPU if it
+ * is in the guest. Pairs with lv_enter_guest(): either we see IN_GUEST or the
+ * vCPU sees the request.
  */
-void lv_kick(struct lv_vcpu *v)
+void lv_poke(struct lv_vcpu *v)
 {
 	int cpu, me;
 
@@ -106,6 +112,13 @@ void lv_kick(struct lv_vcpu *v)
 			lv_send_reschedule(cpu);
 	}
 	put_cpu();
+}
+
+/** lv_kick_for - lv_kick(), and what for */
+void lv_kick_for(struct lv_vcpu *v, enum lv_wake why)
+{
+	if (!lv_sched_active() || !lv_gate_kicked(v, why))
+		lv_poke(v);
 }
 
 /*
@@ -329,6 +342,8 @@ static int lv_serve_requests(struct lv_vcpu *v)
 		lv_serve_init(v);
 	if (test_and_clear_bit(LV_REQ_INTERCEPTS, &v->requests))
 		lv_backend->set_intercepts(v);
+	/* That it has no right to its CPU any more, lv_sched_pass() finds. */
+	clear_bit(LV_REQ_SCHED, &v->requests);
 	idx = srcu_read_lock(&v->vm->mem.srcu);
 	if (test_and_clear_bit(LV_REQ_CLOCK, &v->requests))
 		lv_serve_clock(v);
@@ -366,9 +381,13 @@ static bool lv_vcpu_runnable(struct lv_vcpu *v)
 static void lv_block(struct lv_vcpu *v)
 {
 	v->stat.halts++;
+	if (lv_sched_active())
+		lv_gate_block(v);
 	rcuwait_wait_event(&v->wait,
 			   lv_vcpu_runnable(v) ||
-				   READ_ONCE(v->requests) & ~LV_ATOMIC_REQUESTS,
+				   READ_ONCE(v->requests) &
+					   ~LV_ATOMIC_REQUESTS ||
+				   v->sched.state == LV_SCHED_RUNNING,
 			   TASK_INTERRUPTIBLE);
 	v->stat.wakeups++;
 	if (v->mp_state == KVM_MP_STATE_HALTED && lv_vcpu_runnable(v)) {
@@ -409,10 +428,10 @@ static int lv_run_loop(struct lv_vcpu *v)
 		if (READ_ONCE(v->requests) & ~LV_ATOMIC_REQUESTS)
 			out = lv_serve_requests(v);
 		if (out == LV_RESUME) {
-			if (likely(v->mp_state == KVM_MP_STATE_RUNNABLE))
-				out = lv_enter_guest(v, &exit);
-			else
+			if (unlikely(v->mp_state != KVM_MP_STATE_RUNNABLE))
 				lv_block(v);
+			else if (lv_sched_pass(v))
+				out = lv_enter_guest(v, &exit);
 		}
 		if (out == LV_SLEEPABLE)
 			out = lv_handle_with_memory(v, &exit);
@@ -506,6 +525,8 @@ long lv_vcpu_run(struct lv_vcpu *v)
 	lv_fill_run(v);
 	if (v->run->kvm_valid_regs)
 		lv_sync_regs_store(v);
+	if (lv_sched_active())
+		lv_gate_to_user(v);
 	v->stat.user_exits++;
 	return out == LV_TO_USER ? 0 : out;
 }
@@ -607,6 +628,7 @@ static int lv_vcpu_init(struct lv_vcpu *v, struct lv_vm *vm, u32 id)
 	mutex_init(&v->mutex);
 	rcuwait_init(&v->wait);
 	preempt_notifier_init(&v->notifier, &lv_preempt_ops);
+	lv_sched_vcpu_init(v);
 	v->run = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!v->run)
 		return -ENOMEM;
@@ -627,6 +649,7 @@ static int lv_vcpu_init(struct lv_vcpu *v, struct lv_vm *vm, u32 id)
 
 void lv_vcpu_destroy(struct lv_vcpu *v)
 {
+	lv_sched_vcpu_free(v);
 	lv_vcpu_apic_free(v);
 	kfree(v->cpuid);
 	lv_io_free(v);
@@ -677,10 +700,14 @@ int lv_vcpu_create(struct lv_vm *vm, unsigned long id)
 	v = kzalloc(lv_backend->vcpu_size, GFP_KERNEL_ACCOUNT);
 	if (!v)
 		return -ENOMEM;
-	err = lv_vcpu_init(v, vm, id);
-	if (!err)
-		err = lv_vcpu_publish(vm, v);
-	if (err < 0)
-		lv_vcpu_destroy(v);
+	err = lv_vcpu_init(v, vm, id) ?: lv_sched_vcpu_add(v);
+	if (err)
+		goto out;
+	err = lv_vcpu_publish(vm, v);
+	if (err >= 0)
+		return err;
+	lv_sched_vcpu_remove(v);
+out:
+	lv_vcpu_destroy(v);
 	return err;
 }

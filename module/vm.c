@@ -59,6 +59,7 @@ static void lv_vm_free(struct lv_vm *vm)
 	int i;
 
 	lv_stat_remove(vm);
+	lv_sched_vm_remove(vm);
 	lv_msr_filter_free(vm);
 	/* Timers and event file descriptors first: they may kick a vCPU. */
 	lv_irqchip_free(vm);
@@ -89,6 +90,7 @@ int lv_vm_create(unsigned long type)
 		return PTR_ERR(vm);
 	}
 	lv_stat_add(vm);
+	lv_sched_vm_add(vm);
 	fd = anon_inode_getfd("kvm-vm", &lv_vm_fops, vm, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		lv_vm_put(vm);

@@ -53,6 +53,13 @@ enum lv_shorthand {
 	LV_TO_OTHERS = 3,
 };
 
+/* enum lv_irq_source - where the last interrupt of a local APIC came from */
+enum lv_irq_source {
+	LV_FROM_DEVICE,
+	LV_FROM_IPI,
+	LV_FROM_TIMER,
+};
+
 /* struct lv_apic_msg - one interrupt message */
 struct lv_apic_msg {
 	u32 dest; /* APIC ID or logical destination; all is LV_TO_ALL */
@@ -60,6 +67,7 @@ struct lv_apic_msg {
 	u8 delivery; /* enum lv_delivery */
 	u8 shorthand; /* enum lv_shorthand */
 	bool logical; /* @dest is a logical destination */
+	u8 source; /* enum lv_irq_source */
 	bool level; /* level triggered: the EOI goes back to the I/O APIC */
 	bool x2apic; /* @dest has x2APIC format: only such targets match */
 };
@@ -116,6 +124,7 @@ struct lv_lapic {
 	};
 	unsigned long errors; /* error bits not yet latched into ESR (atomic) */
 	bool irr_pending; /* false only if @irr is empty (once, by any CPU) */
+	u8 source; /* enum lv_irq_source of the last message (once, by any CPU) */
 
 	int isr_highest; /* highest vector in @isr, -1 if none (own) */
 

@@ -43,10 +43,15 @@ u64 lv_irq_now_ns(void)
 
 void lv_lapic_notify(struct lv_lapic *apic)
 {
+	static const u8 why[] = {
+		[LV_FROM_DEVICE] = LV_WAKE_IRQ,
+		[LV_FROM_IPI] = LV_WAKE_IPI,
+		[LV_FROM_TIMER] = LV_WAKE_TIMER,
+	};
 	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
 
 	lv_request(v, LV_REQ_EVENT);
-	lv_kick(v);
+	lv_kick_for(v, why[READ_ONCE(apic->source)]);
 }
 
 void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event, u8 vector)
@@ -66,7 +71,7 @@ void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event, u8 vector)
 		set_bit(LV_LAPIC_SIPI, &v->apic_events);
 	}
 	lv_request(v, LV_REQ_APIC);
-	lv_kick(v);
+	lv_kick_for(v, LV_WAKE_IPI);
 }
 
 /*
@@ -161,6 +166,7 @@ static enum hrtimer_restart lapic_timer_fn(struct hrtimer *timer)
 	struct lv_vcpu_apic *a =
 		container_of(timer, struct lv_vcpu_apic, timer);
 
+	WRITE_ONCE(a->lapic.source, LV_FROM_TIMER);
 	if (a->lapic.tsc_deadline)
 		WRITE_ONCE(a->vcpu->timer_due, a->lapic.expiry);
 	/* A periodic timer arms itself anew. */

@@ -228,6 +228,7 @@ int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg)
 	case LV_DELIVER_LOWEST:
 		if (!lv_lapic_software_enabled(apic))
 			return LV_LINE_IGNORED;
+		WRITE_ONCE(apic->source, msg->source);
 		return accept_vector(apic, msg->vector, msg->level);
 	case LV_DELIVER_NMI:
 	case LV_DELIVER_INIT:
@@ -251,6 +252,7 @@ static void write_icr(struct lv_lapic *apic, u32 icr, u32 dest)
 		.logical = icr & BIT(11),
 		.shorthand = icr >> 18 & 3,
 		.x2apic = x2apic,
+		.source = LV_FROM_IPI,
 	};
 
 	apic->regs[LAPIC_ICR] = icr & ~ICR_BUSY;

@@ -754,8 +754,7 @@ void lv_core_pool_init(struct lv_pool *pool)
 	pool->slice = LV_SLICE_DEFAULT;
 }
 
-/** lv_core_cpu_add - a CPU that is in no pool joins this one */
-void lv_core_cpu_add(struct lv_pool *pool, struct lv_sched_cpu *cpu)
+static void lv_link_cpu(struct lv_pool *pool, struct lv_sched_cpu *cpu)
 {
 	struct lv_sched_cpu **at = &pool->cpus;
 
@@ -763,10 +762,16 @@ void lv_core_cpu_add(struct lv_pool *pool, struct lv_sched_cpu *cpu)
 		at = &(*at)->next;
 	cpu->next = *at;
 	*at = cpu;
-	cpu->pool = pool;
-	cpu->until = LV_SLICE_FOREVER;
 	pool->nr_cpus++;
 	pool->nr_idle++;
+}
+
+/** lv_core_cpu_add - a CPU that is in no pool joins this one */
+void lv_core_cpu_add(struct lv_pool *pool, struct lv_sched_cpu *cpu)
+{
+	lv_link_cpu(pool, cpu);
+	cpu->until = LV_SLICE_FOREVER;
+	WRITE_ONCE(cpu->pool, pool);
 	lv_attach_cpu(cpu);
 }
 
@@ -781,33 +786,50 @@ static void lv_evict(struct lv_sched_cpu *cpu)
 			lv_sched_requeue(v, v->key, NULL);
 }
 
-/** lv_core_cpu_remove - a CPU leaves its pool */
-void lv_core_cpu_remove(struct lv_sched_cpu *cpu)
+static void lv_unlink_cpu(struct lv_sched_cpu *cpu)
+{
+	struct lv_sched_cpu **at = &cpu->pool->cpus;
+
+	while (*at != cpu)
+		at = &(*at)->next;
+	*at = cpu->next;
+	cpu->pool->nr_cpus--;
+	cpu->pool->nr_idle--;
+}
+
+/**
+ * lv_core_cpu_remove - a CPU leaves its pool
+ * @forced: it is gone: a policy that cannot do without it is thrown out
+ * Return: 0, or what admit() says; then the CPU is there still.
+ */
+int lv_core_cpu_remove(struct lv_sched_cpu *cpu, bool forced)
 {
 	struct lv_pool *pool = cpu->pool;
 	void (*remove)(struct lv_sched_cpu *) = lv_op(pool, cpu_remove);
-	struct lv_sched_cpu **at = &pool->cpus;
+	int err;
 
 	if (cpu->curr) {
 		cpu->resched = LV_STOP_PREEMPT;
 		lv_take(cpu);
 	}
-	while (*at != cpu)
-		at = &(*at)->next;
-	*at = cpu->next;
-	pool->nr_cpus--;
-	pool->nr_idle--;
+	lv_unlink_cpu(cpu);
+	err = !pool->nr_cpus ? -EINVAL : lv_admit(pool, pool->ops);
+	if (err && !forced) {
+		lv_link_cpu(pool, cpu);
+		return err;
+	}
 	if (!pool->nr_cpus)
-		lv_sched_fault(pool, "the pool has no CPU left");
-	else if (lv_admit(pool, pool->ops))
+		lv_sched_fault(pool, "has no CPU left");
+	else if (err)
 		lv_sched_fault(pool, "cannot do with fewer CPUs");
 	else if (remove)
 		remove(cpu);
 	lv_evict(cpu);
-	cpu->pool = NULL;
+	WRITE_ONCE(cpu->pool, NULL);
 	cpu->next = NULL;
-	lv_sched_set_cpu_timer(cpu, 0);
 	cpu->timer = 0;
+	lv_sched_set_cpu_timer(cpu, 0);
+	return 0;
 }
 
 /**
@@ -839,31 +861,35 @@ int lv_core_vm_join(struct lv_pool *pool, struct lv_sched_vm *vm)
 	return 0;
 }
 
+/* Its policy sees it stop, and then go. */
+static void lv_part_vcpu(struct lv_sched_vcpu *v)
+{
+	if (v->state == LV_SCHED_READY || v->state == LV_SCHED_RUNNING) {
+		lv_dequeue(v);
+		lv_stop(v, LV_STOP_LEAVE);
+	}
+	lv_detach_vcpu(v);
+	lv_core_free(v);
+	v->cpu = NULL;
+	WRITE_ONCE(v->pool, NULL);
+}
+
 /** lv_core_vm_leave - a VM leaves its pool; its vCPUs run on as Linux likes */
 void lv_core_vm_leave(struct lv_sched_vm *vm)
 {
 	struct lv_pool *pool = vm->pool;
+	void (*leave)(struct lv_sched_vm *) = lv_op(pool, vm_leave);
 	struct lv_sched_vm **at = &pool->vms;
 	struct lv_sched_vcpu *v;
 
-	lv_for_each_vm_vcpu(v, vm) if (v->state == LV_SCHED_READY ||
-				       v->state == LV_SCHED_RUNNING)
-	{
-		lv_dequeue(v);
-		lv_stop(v, LV_STOP_LEAVE);
-	}
-	lv_detach_vm(vm);
-	lv_for_each_vm_vcpu(v, vm) lv_core_free(v);
+	lv_for_each_vm_vcpu(v, vm) lv_part_vcpu(v);
+	if (leave)
+		leave(vm);
 	while (*at != vm)
 		at = &(*at)->next;
 	*at = vm->next;
 	pool->nr_vms--;
 	pool->nr_vcpus -= vm->nr_vcpus;
-	lv_for_each_vm_vcpu(v, vm)
-	{
-		v->cpu = NULL;
-		WRITE_ONCE(v->pool, NULL);
-	}
 	vm->pool = NULL;
 }
 
@@ -893,6 +919,19 @@ int lv_core_vcpu_join(struct lv_sched_vm *vm, struct lv_sched_vcpu *v)
 	WRITE_ONCE(v->pool, vm->pool);
 	lv_attach_vcpu(v);
 	return 0;
+}
+
+/** lv_core_vcpu_leave - a vCPU goes while its VM stays */
+void lv_core_vcpu_leave(struct lv_sched_vcpu *v)
+{
+	struct lv_sched_vcpu **at = &v->vm->vcpus;
+
+	v->vm->pool->nr_vcpus--;
+	v->vm->nr_vcpus--;
+	lv_part_vcpu(v);
+	while (*at != v)
+		at = &(*at)->next;
+	*at = v->next;
 }
 
 static bool lv_params_valid(const struct lv_sched_params *p)

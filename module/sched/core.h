@@ -62,10 +62,11 @@ void lv_core_pool_init(struct lv_pool *pool);
 int lv_core_set_policy(struct lv_pool *pool, const struct lv_sched_ops *ops);
 bool lv_core_settle(struct lv_pool *pool);
 void lv_core_cpu_add(struct lv_pool *pool, struct lv_sched_cpu *cpu);
-void lv_core_cpu_remove(struct lv_sched_cpu *cpu);
+int lv_core_cpu_remove(struct lv_sched_cpu *cpu, bool forced);
 int lv_core_vm_join(struct lv_pool *pool, struct lv_sched_vm *vm);
 void lv_core_vm_leave(struct lv_sched_vm *vm);
 int lv_core_vcpu_join(struct lv_sched_vm *vm, struct lv_sched_vcpu *v);
+void lv_core_vcpu_leave(struct lv_sched_vcpu *v);
 int lv_core_set_params(struct lv_sched_vm *vm, struct lv_sched_vcpu *only,
 		       const struct lv_sched_params *params);
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The kernel's side of vCPU scheduling: gate.c is what the run loop passes,
- * pool.c what the administrator calls.
+ * kpool.c what pool.c, the ioctls, makes of pools.
  *
- * Order of the locks: lv_sched_mutex (pools, VMs, policies: all that comes and
- * goes), then one pool's lock, then the kernel's own (timers, wake-ups).
+ * Order of the locks: the host's CPU hotplug lock, lv_sched_mutex (pools, VMs,
+ * policies: all that comes and goes), one pool's lock, then the kernel's own
+ * (timers, wake-ups). lv_sched_lock() takes the first two.
  */
 #ifndef LABVISOR_SCHED_GATE_H
 #define LABVISOR_SCHED_GATE_H
 
 #include <linux/cpumask.h>
 #include <linux/hrtimer.h>
-#include <linux/irq_work.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -24,7 +24,7 @@
 struct lv_kpool {
 	struct lv_pool core; /* lock */
 	raw_spinlock_t lock; /* interrupts off */
-	u64 taken_at; /* lock: for the watchdog */
+	unsigned long flags; /* lock: what to restore */
 	struct hrtimer timer; /* lv_core_pool_timer() */
 	struct delayed_work watchdog; /* runs while the policy is not "host" */
 	struct work_struct thrown; /* clean up after a policy was thrown out */
@@ -47,21 +47,48 @@ struct lv_kcpu {
 DECLARE_PER_CPU(struct lv_kcpu, lv_kcpu);
 
 extern struct mutex lv_sched_mutex;
-extern struct list_head lv_sched_pools; /* lv_sched_mutex: of struct lv_kpool */
-extern struct list_head lv_sched_vms; /* lv_sched_mutex: lv_vm.sched_list */
-extern struct lv_kpool lv_default_pool;
+extern struct list_head lv_sched_pools; /* lv_sched_mutex: lv_kpool.list by id */
+extern struct list_head lv_sched_vms; /* lv_sched_mutex: lv_vm.sched_list by id */
+extern struct lv_kpool lv_default_pool; /* number 0; its policy is "host" */
+
+static inline struct lv_kpool *lv_to_kpool(struct lv_pool *pool)
+{
+	return container_of(pool, struct lv_kpool, core);
+}
+
+static inline bool lv_kpool_is_host(struct lv_kpool *kp)
+{
+	return READ_ONCE(kp->core.ops) == &lv_sched_host;
+}
 
 /* Take a pool's lock with its time, and drop it with all that follows. */
 void lv_pool_lock(struct lv_kpool *kp);
 void lv_pool_unlock(struct lv_kpool *kp);
 
-/* ---- all below under lv_sched_mutex ---- */
+/* What is where: in this order the two locks. */
+void lv_sched_lock(void);
+void lv_sched_unlock(void);
 
-struct lv_kpool *lv_kpool_create(const char *name, const struct cpumask *cpus);
-void lv_kpool_destroy(struct lv_kpool *kp); /* it has no VMs */
+/* These two take the locks. A pool is created with policy "host". */
+int lv_kpool_create(const char *name, const struct cpumask *cpus);
+int lv_kpool_delete(u32 id);
+
+/* ---- all below under lv_sched_lock() ---- */
+
+struct lv_kpool *lv_kpool_find(u32 id);
 int lv_kpool_set_cpus(struct lv_kpool *kp, const struct cpumask *cpus);
+/* On success the pool has the caller's reference of @owner. */
 int lv_kpool_set_policy(struct lv_kpool *kp, const struct lv_sched_ops *ops,
 			struct module *owner);
 int lv_kpool_move(struct lv_vm *vm, struct lv_kpool *to);
+/* A policy goes: all pools that have it get "host". */
+void lv_kpools_drop_policy(const struct lv_sched_ops *ops);
+
+/* ---- gate.c ---- */
+
+int lv_gate_prepare(struct lv_vm *vm); /* before it leaves "host": -ENOMEM */
+void lv_gate_unpin(struct lv_vcpu *v); /* after it came to "host" */
+void lv_gate_cpu_init(struct lv_kcpu *k);
+void lv_gate_pool_init(struct lv_kpool *kp);
 
 #endif /* LABVISOR_SCHED_GATE_H */

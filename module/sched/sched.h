@@ -388,6 +388,7 @@ struct lv_pool {
 	bool takes; /* a CPU is to be taken from a vCPU that is absent */
 	u32 stalls; /* ops in a row that took too long */
 	const char *fault; /* why the policy was thrown out */
+	u64 switches; /* of the policy */
 };
 
 /* A policy's own data in an object: struct mine *m = lv_sched_priv(v, struct mine) */

@@ -383,12 +383,12 @@ static void lv_block(struct lv_vcpu *v)
 	v->stat.halts++;
 	if (lv_sched_active())
 		lv_gate_block(v);
-	rcuwait_wait_event(&v->wait,
-			   lv_vcpu_runnable(v) ||
-				   READ_ONCE(v->requests) &
-					   ~LV_ATOMIC_REQUESTS ||
-				   v->sched.state == LV_SCHED_RUNNING,
-			   TASK_INTERRUPTIBLE);
+	rcuwait_wait_event(
+		&v->wait,
+		lv_vcpu_runnable(v) ||
+			READ_ONCE(v->requests) & ~LV_ATOMIC_REQUESTS ||
+			READ_ONCE(v->sched.state) == LV_SCHED_RUNNING,
+		TASK_INTERRUPTIBLE);
 	v->stat.wakeups++;
 	if (v->mp_state == KVM_MP_STATE_HALTED && lv_vcpu_runnable(v)) {
 		v->mp_state = KVM_MP_STATE_RUNNABLE;

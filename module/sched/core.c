@@ -541,6 +541,25 @@ void lv_core_yield(struct lv_sched_vcpu *v, struct lv_sched_vcpu *to)
 		lv_ask(v->cpu, LV_STOP_YIELD);
 }
 
+/** lv_core_irq - an interrupt waits for a vCPU, which may be halted */
+void lv_core_irq(struct lv_sched_vcpu *v, enum lv_wake why)
+{
+	void (*irq)(struct lv_sched_vcpu *, u32) = lv_op(v->pool, irq);
+
+	if (irq && !v->blocked)
+		irq(v, why);
+}
+
+/** lv_core_ipi - one vCPU sent an interrupt to another of the VM, or to itself */
+void lv_core_ipi(struct lv_sched_vcpu *from, struct lv_sched_vcpu *to)
+{
+	void (*ipi)(struct lv_sched_vcpu *, struct lv_sched_vcpu *) =
+		lv_op(to->pool, ipi);
+
+	if (ipi)
+		ipi(from, to);
+}
+
 /** lv_core_cpu_timer - the time of lv_sched_set_cpu_timer() has come */
 void lv_core_cpu_timer(struct lv_sched_cpu *cpu)
 {
@@ -629,6 +648,7 @@ static void lv_attach_vcpu(struct lv_sched_vcpu *v)
 	v->slice = v->pool->slice;
 	v->home = NULL;
 	memset(v->priv, 0, sizeof(v->priv));
+	WRITE_ONCE(v->pool_hears, v->pool->ops->irq || v->pool->ops->ipi);
 	if (lv_is_host(v->pool)) {
 		WRITE_ONCE(v->pass, true);
 		return;

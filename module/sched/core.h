@@ -75,6 +75,8 @@ void lv_core_arrive(struct lv_sched_vcpu *v);
 void lv_core_stop(struct lv_sched_vcpu *v, enum lv_stop why);
 void lv_core_absent(struct lv_sched_vcpu *v, enum lv_absent where);
 void lv_core_yield(struct lv_sched_vcpu *v, struct lv_sched_vcpu *to);
+void lv_core_irq(struct lv_sched_vcpu *v, enum lv_wake why);
+void lv_core_ipi(struct lv_sched_vcpu *from, struct lv_sched_vcpu *to);
 void lv_core_cpu_timer(struct lv_sched_cpu *cpu);
 void lv_core_pool_timer(struct lv_pool *pool);
 void lv_core_check(struct lv_pool *pool);

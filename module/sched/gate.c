@@ -284,7 +284,8 @@ static void lv_gate_stop(struct lv_vcpu *v, enum lv_stop why)
 
 void lv_gate_block(struct lv_vcpu *v)
 {
-	lv_gate_stop(v, LV_STOP_BLOCK);
+	if (READ_ONCE(v->sched.state) != LV_SCHED_FREE)
+		lv_gate_stop(v, LV_STOP_BLOCK);
 }
 
 /* The CPU stays its own for a while: most trips to user space are short. */
@@ -292,13 +293,28 @@ void lv_gate_to_user(struct lv_vcpu *v)
 {
 	struct lv_kpool *kp;
 
-	if (READ_ONCE(v->sched.state) == LV_SCHED_READY)
-		return lv_gate_stop(v, LV_STOP_LEAVE);
-	kp = lv_lock_pool_of(&v->sched);
-	if (!kp)
-		return;
-	lv_core_absent(&v->sched, LV_IN_USER);
-	lv_pool_unlock(kp);
+	switch (READ_ONCE(v->sched.state)) {
+	case LV_SCHED_READY:
+		lv_gate_stop(v, LV_STOP_LEAVE);
+		break;
+	case LV_SCHED_RUNNING:
+		kp = lv_lock_pool_of(&v->sched);
+		if (!kp)
+			break;
+		lv_core_absent(&v->sched, LV_IN_USER);
+		lv_pool_unlock(kp);
+		break;
+	}
+}
+
+/* If another vCPU sent an interrupt, it is the one that runs here. */
+static void lv_tell_of_irq(struct lv_sched_vcpu *s, enum lv_wake why)
+{
+	struct lv_sched_vcpu *here = this_cpu_ptr(&lv_kcpu)->core.curr;
+
+	lv_core_irq(s, why);
+	if (why == LV_WAKE_IPI && here && here->vm == s->vm)
+		lv_core_ipi(here, s);
 }
 
 /*
@@ -313,12 +329,15 @@ bool lv_gate_kicked(struct lv_vcpu *v, enum lv_wake why)
 
 	/* What is there for it, before the look: pairs with lv_block(). */
 	smp_mb();
-	if (READ_ONCE(s->state) != LV_SCHED_OUT || !READ_ONCE(s->blocked))
+	if (READ_ONCE(s->state) == LV_SCHED_FREE ||
+	    (!READ_ONCE(s->blocked) && !READ_ONCE(s->pool_hears)))
 		return false;
 	kp = lv_lock_pool_of(s);
 	if (!kp)
 		return false;
 	was_blocked = s->state == LV_SCHED_OUT && s->blocked;
+	if (s->pool_hears)
+		lv_tell_of_irq(s, why);
 	if (was_blocked)
 		lv_core_ready(s, why);
 	lv_pool_unlock(kp);
@@ -328,9 +347,12 @@ bool lv_gate_kicked(struct lv_vcpu *v, enum lv_wake why)
 /* A PAUSE loop, or a hypercall for @to. Return: false if Linux decides. */
 bool lv_gate_yield(struct lv_vcpu *v, struct lv_vcpu *to)
 {
-	struct lv_kpool *kp = lv_lock_pool_of(&v->sched);
+	struct lv_kpool *kp;
 	bool ours;
 
+	if (READ_ONCE(v->sched.state) == LV_SCHED_FREE)
+		return false;
+	kp = lv_lock_pool_of(&v->sched);
 	if (!kp)
 		return false;
 	ours = v->sched.state != LV_SCHED_FREE;

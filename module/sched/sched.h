@@ -208,6 +208,7 @@ struct lv_sched_vcpu {
 	u8 absent; /* enum lv_absent, while RUNNING */
 	bool blocked; /* OUT because it halted: a kick makes it READY */
 	bool pass; /* may enter the guest; written under the lock, read without */
+	bool pool_hears; /* its policy has irq() or ipi(); read without the lock */
 	bool wake_pending; /* READY by a wake-up: its latency counts */
 	u64 absent_since;
 	u64 woken_at;

@@ -1,0 +1,528 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guests under every scheduling policy that is there: all of them run, whatever
+ * happens to their pool, to their threads and to the CPUs below them.
+ *
+ * A guest shows that it runs by counting. The tests wait for counters to move,
+ * as long as it takes: a guest that stalls ends in the time limit of the run.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <linux/labvisor.h>
+#include "guest.h"
+#include <kselftest_harness.h>
+
+#define IPI 0x51
+#define TIMER 0x52
+#define MAX_GUESTS 8
+#define MAX_POLICIES 16
+
+static volatile u32 nr_cpus;
+static volatile u64 beats[MAX_VCPUS], woken[MAX_VCPUS];
+
+static u32 my_id(void)
+{
+	return apic_read(APIC_ID) >> 24;
+}
+
+/* ---- guests ---- */
+
+/* Computes, without an exit of its own. */
+static void spin_cpu(void)
+{
+	u32 id = my_id();
+
+	for (;;)
+		beats[id]++;
+}
+
+static void on_wake(struct trap_frame *frame)
+{
+	woken[my_id()]++;
+	apic_eoi();
+}
+
+/* Sleeps, and wakes up by its own timer. */
+static void nap_cpu(void)
+{
+	u32 id = my_id();
+
+	apic_write(APIC_TDCR, 0xb);
+	apic_write(APIC_LVTT, 0x20000 | TIMER);
+	apic_write(APIC_TMICT, 1000000);
+	for (;;) {
+		sti_hlt();
+		cli();
+		beats[id]++;
+	}
+}
+
+/* Sleeps until its neighbour wakes it up, and then does that to the next. */
+static void relay_cpu(void)
+{
+	u32 id = my_id(), next = (id + 1) % nr_cpus;
+
+	if (!id)
+		apic_icr(next, ICR_FIXED | IPI);
+	for (;;) {
+		sti_hlt();
+		cli();
+		beats[id]++;
+		apic_icr(next, ICR_FIXED | IPI);
+	}
+}
+
+/* Asks user space for something all the time. */
+static void talk_cpu(void)
+{
+	u32 id = my_id();
+
+	for (;;) {
+		outb(0x80, 0);
+		beats[id]++;
+	}
+}
+
+static void (*volatile main_of_all)(void);
+
+static void ap_start(void)
+{
+	apic_enable();
+	main_of_all();
+}
+
+static void boot(void)
+{
+	u32 i;
+
+	trap_handlers[IPI] = on_wake;
+	trap_handlers[TIMER] = on_wake;
+	apic_enable();
+	ap_main = ap_start;
+	apic_icr(0, ICR_OTHERS | ICR_INIT | ICR_ASSERT);
+	for (i = 1; i < nr_cpus; i++)
+		apic_icr(i, ICR_SIPI | SIPI_GPA >> 12);
+	main_of_all();
+}
+
+/* ---- the host ---- */
+
+static int dev = -1;
+
+struct guest {
+	struct vm *vm;
+	struct vcpu *vcpus[MAX_VCPUS];
+	u32 n, id;
+};
+
+/* KVM_RUN for as long as the guest is wanted: it only ever asks for port 0x80. */
+static void *run_vcpu(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	int err;
+
+	do {
+		err = vcpu_run(vcpu);
+	} while (!err && vcpu->run->exit_reason == KVM_EXIT_IO);
+	if (err != -EINTR)
+		die("vCPU %u stopped: %s", vcpu->id, vcpu_describe(vcpu));
+	return NULL;
+}
+
+static u32 newest_vm(void)
+{
+	struct lv_vm_info info = { .size = sizeof(info) };
+	u32 id = 0;
+
+	while (!dev_ioctl(dev, LV_VM_INFO, &info)) {
+		id = info.id;
+		info = (struct lv_vm_info){ .size = sizeof(info),
+					    .id = id + 1 };
+	}
+	return id;
+}
+
+static struct guest *guest_new(void (*main)(void), u32 n)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+	u32 i;
+
+	g->vm = vm_new_irqchip();
+	g->id = newest_vm();
+	g->n = n;
+	for (i = 0; i < n; i++)
+		g->vcpus[i] = vcpu_new(g->vm, i);
+	GUEST_VAR(g->vm, nr_cpus) = n;
+	GUEST_VAR(g->vm, main_of_all) = main;
+	vcpu_call(g->vcpus[0], boot);
+	return g;
+}
+
+static void guest_start(struct guest *g)
+{
+	u32 i;
+
+	for (i = 0; i < g->n; i++)
+		if (pthread_create(&g->vcpus[i]->thread, NULL, run_vcpu,
+				   g->vcpus[i]))
+			die("no thread");
+}
+
+static void guest_stop(struct guest *g)
+{
+	u32 i;
+
+	for (i = 0; i < g->n; i++)
+		vcpu_kick(g->vcpus[i]);
+	for (i = 0; i < g->n; i++)
+		pthread_join(g->vcpus[i]->thread, NULL);
+	for (i = 0; i < g->n; i++)
+		vcpu_free(g->vcpus[i]);
+	vm_free(g->vm);
+	free(g);
+}
+
+static u64 beat(struct guest *g, u32 i)
+{
+	return GUEST_VAR(g->vm, beats[i]);
+}
+
+/* Each vCPU of the guest has run since. */
+static void wait_for_beats(struct guest *g)
+{
+	u64 before[MAX_VCPUS];
+	u32 i;
+
+	for (i = 0; i < g->n; i++)
+		before[i] = beat(g, i);
+	for (i = 0; i < g->n; i++)
+		while (beat(g, i) == before[i])
+			usleep(500);
+}
+
+static int create_pool(const char *name, const char *policy, u64 cpus)
+{
+	struct lv_pool_config c = { .size = sizeof(c),
+				    .flags = LV_POOL_CPUS | LV_POOL_POLICY };
+	int err;
+
+	strcpy(c.name, name);
+	strcpy(c.policy, policy);
+	c.cpus[0] = cpus;
+	err = dev_ioctl(dev, LV_POOL_CREATE, &c);
+	return err < 0 ? err : (int)c.id;
+}
+
+static u32 must_create(const char *name, const char *policy, u64 cpus)
+{
+	int id = create_pool(name, policy, cpus);
+
+	if (id < 0)
+		die("pool %s with policy %s: %s", name, policy, strerror(-id));
+	return id;
+}
+
+static int set_policy(u32 pool, const char *policy)
+{
+	struct lv_pool_config c = { .size = sizeof(c),
+				    .id = pool,
+				    .flags = LV_POOL_POLICY };
+
+	strcpy(c.policy, policy);
+	return dev_ioctl(dev, LV_POOL_SET, &c);
+}
+
+static int attach(u32 vm, u32 pool)
+{
+	struct lv_vm_attach a = { .size = sizeof(a), .vm = vm, .pool = pool };
+
+	return dev_ioctl(dev, LV_VM_ATTACH, &a);
+}
+
+static void delete_pool(u32 pool)
+{
+	struct lv_pool_id id = { .size = sizeof(id), .id = pool };
+
+	MUST(dev, LV_POOL_DELETE, &id);
+}
+
+static struct lv_pool_info pool_info(u32 pool)
+{
+	struct lv_pool_info info = { .size = sizeof(info), .id = pool };
+
+	MUST(dev, LV_POOL_INFO, &info);
+	return info;
+}
+
+static struct lv_vcpu_info vcpu_info(struct guest *g, u32 index)
+{
+	struct lv_vcpu_info info = { .size = sizeof(info),
+				     .vm = g->id,
+				     .index = index };
+
+	MUST(dev, LV_VCPU_INFO, &info);
+	return info;
+}
+
+static u64 all_cpus(void)
+{
+	return (1ull << sysconf(_SC_NPROCESSORS_ONLN)) - 1;
+}
+
+/* What the module knows, "host" included. */
+static char policies[MAX_POLICIES][LV_NAME_LEN];
+static u32 nr_policies;
+
+static void find_policies(void)
+{
+	struct lv_policy_info info = { .size = sizeof(info) };
+
+	for (nr_policies = 0; nr_policies < MAX_POLICIES; nr_policies++) {
+		info.index = nr_policies;
+		if (dev_ioctl(dev, LV_POLICY_INFO, &info))
+			return;
+		strcpy(policies[nr_policies], info.name);
+	}
+}
+
+/* ---- four guests of two vCPUs each, in one pool ---- */
+
+FIXTURE(pool)
+{
+	struct guest *g[4];
+	u32 id;
+};
+
+FIXTURE_SETUP(pool)
+{
+	static void (*const mains[])(void) = { spin_cpu, nap_cpu, relay_cpu,
+					       talk_cpu };
+	u32 i;
+
+	if (!lab_is_labvisor())
+		SKIP(return, "KVM has no pools");
+	dev = lab_open();
+	find_policies();
+	self->id = must_create("test", "rr", all_cpus());
+	for (i = 0; i < 4; i++) {
+		self->g[i] = guest_new(mains[i], 2);
+		ASSERT_EQ(0, attach(self->g[i]->id, self->id));
+		guest_start(self->g[i]);
+	}
+}
+
+FIXTURE_TEARDOWN(pool)
+{
+	u32 i;
+
+	if (!self->id)
+		return;
+	for (i = 0; i < 4; i++)
+		guest_stop(self->g[i]);
+	delete_pool(self->id);
+	close(dev);
+}
+
+static void all_run(struct guest **g)
+{
+	u32 i;
+
+	for (i = 0; i < 4; i++)
+		wait_for_beats(g[i]);
+}
+
+TEST_F(pool, all_run)
+{
+	struct lv_vcpu_info info;
+	u32 i;
+
+	for (i = 0; i < 3; i++)
+		all_run(self->g);
+	info = vcpu_info(self->g[0], 0);
+	EXPECT_NE(0, info.dispatches);
+	EXPECT_NE(0, info.ran_ns);
+	EXPECT_NE(0,
+		  info.time_ns[3]); /* eight vCPUs had to wait now and then */
+	EXPECT_EQ(0, info.wakes[3]); /* that one never halts */
+	info = vcpu_info(self->g[1], 0);
+	EXPECT_NE(0, info.wakes[2]); /* timer */
+	info = vcpu_info(self->g[2], 1);
+	EXPECT_NE(0, info.wakes[3]); /* IPI */
+	EXPECT_STREQ("", pool_info(self->id).fault);
+}
+
+/* A policy may refuse what it cannot do: then the one before goes on. */
+TEST_F(pool, switch_policies)
+{
+	u32 i, refused = 0, n = lab_param("SWITCHES", 200);
+	int err;
+
+	for (i = 0; i < n; i++) {
+		err = set_policy(self->id, policies[i * 7 % nr_policies]);
+		if (err)
+			ASSERT_EQ(-ENOSPC, err);
+		refused += !!err;
+		all_run(self->g);
+		ASSERT_STREQ("", pool_info(self->id).fault);
+	}
+	TH_LOG("%u switches among %u policies, %u refused", n, nr_policies,
+	       refused);
+	EXPECT_EQ(n - refused, pool_info(self->id).switches - 1);
+}
+
+TEST_F(pool, move_vms)
+{
+	u32 i, n = lab_param("MOVES", 100);
+
+	for (i = 0; i < n; i++) {
+		ASSERT_EQ(0,
+			  attach(self->g[i % 4]->id, i / 4 % 2 ? self->id : 0));
+		all_run(self->g);
+	}
+}
+
+/* A CPU goes and comes while guests run on it. */
+TEST_F(pool, cpu_hotplug)
+{
+	static const char path[] = "/sys/devices/system/cpu/cpu1/online";
+	u32 i;
+
+	if (access(path, W_OK))
+		SKIP(return, "the lab host has one CPU");
+	for (i = 0; i < 10; i++) {
+		ASSERT_EQ(0, write_text(path, i % 2 ? "1" : "0"));
+		all_run(self->g);
+		EXPECT_EQ(i % 2 ? sysconf(_SC_NPROCESSORS_CONF)
+				: sysconf(_SC_NPROCESSORS_CONF) - 1,
+			  pool_info(self->id).nr_cpus);
+	}
+	EXPECT_STREQ("", pool_info(self->id).fault);
+}
+
+static bool is_on_one_cpu(int tid)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(tid, sizeof(set), &set))
+		die("no affinity of thread %d", tid);
+	return CPU_COUNT(&set) == 1;
+}
+
+/* Threads are bound to CPUs in a pool, and no longer once it is "host". */
+TEST_F(pool, affinity_comes_back)
+{
+	u32 i;
+
+	all_run(self->g);
+	EXPECT_TRUE(is_on_one_cpu(vcpu_info(self->g[0], 0).tid));
+	ASSERT_EQ(0, set_policy(self->id, "host"));
+	all_run(self->g);
+	if (sysconf(_SC_NPROCESSORS_ONLN) == 1)
+		SKIP(return, "with one CPU there is nothing to see");
+	for (i = 0; i < 4; i++)
+		EXPECT_FALSE(is_on_one_cpu(vcpu_info(self->g[i], 0).tid));
+}
+
+/* ---- a guest of another process, to which things happen ---- */
+
+struct victim {
+	pid_t pid;
+};
+
+static struct victim victim_new(void (*main)(void), u32 pool)
+{
+	struct guest *g;
+	struct victim v;
+
+	v.pid = fork();
+	if (v.pid < 0)
+		die("no fork");
+	if (v.pid)
+		return v;
+	dev = lab_open();
+	g = guest_new(main, 2);
+	if (attach(g->id, pool))
+		die("the pool refuses the victim");
+	guest_start(g);
+	for (;;)
+		pause();
+}
+
+static u32 vm_of(pid_t pid)
+{
+	struct lv_vm_info info = { .size = sizeof(info) };
+
+	while (!dev_ioctl(dev, LV_VM_INFO, &info)) {
+		if (info.pid == pid)
+			return info.id;
+		info = (struct lv_vm_info){ .size = sizeof(info),
+					    .id = info.id + 1 };
+	}
+	return 0;
+}
+
+static u64 ran(u32 vm)
+{
+	struct lv_vcpu_info info = { .size = sizeof(info), .vm = vm };
+
+	return dev_ioctl(dev, LV_VCPU_INFO, &info) ? 0 : info.ran_ns;
+}
+
+/* The victim's vCPU 0 got CPU time since. */
+static void wait_for_victim(struct victim *v)
+{
+	u64 before;
+	u32 vm;
+
+	while (!(vm = vm_of(v->pid)))
+		usleep(500);
+	before = ran(vm);
+	while (ran(vm) <= before)
+		usleep(500);
+}
+
+TEST_F(pool, stopped_threads_block_nobody)
+{
+	void (*const mains[])(void) = { spin_cpu, nap_cpu, talk_cpu };
+	struct victim v;
+	u32 i, k;
+
+	for (i = 0; i < ARRAY_LEN(mains); i++) {
+		v = victim_new(mains[i], self->id);
+		for (k = 0; k < 3; k++) {
+			wait_for_victim(&v);
+			ASSERT_EQ(0, kill(v.pid, SIGSTOP));
+			all_run(self->g);
+			all_run(self->g);
+			ASSERT_EQ(0, kill(v.pid, SIGCONT));
+			wait_for_victim(&v);
+		}
+		ASSERT_EQ(0, kill(v.pid, SIGKILL));
+		ASSERT_EQ(v.pid, waitpid(v.pid, NULL, 0));
+		all_run(self->g);
+	}
+}
+
+TEST_F(pool, killed_launchers)
+{
+	void (*const mains[])(void) = { spin_cpu, nap_cpu, relay_cpu,
+					talk_cpu };
+	struct victim v;
+	u32 i;
+
+	for (i = 0; i < 20; i++) {
+		v = victim_new(mains[i % 4], self->id);
+		wait_for_victim(&v);
+		ASSERT_EQ(0, kill(v.pid, SIGKILL));
+		ASSERT_EQ(v.pid, waitpid(v.pid, NULL, 0));
+		all_run(self->g);
+	}
+	/* The last reference may go a little later than its process. */
+	while (pool_info(self->id).nr_vms != 4)
+		usleep(500);
+}
+
+TEST_HARNESS_MAIN

@@ -419,7 +419,7 @@ static bool lv_takes_user_irq(struct lv_vcpu *v)
 
 static int lv_run_loop(struct lv_vcpu *v)
 {
-	struct lv_exit exit;
+	struct lv_exit exit = { .reason = LV_EXIT_HOST };
 	int out;
 
 	v->run->exit_reason = KVM_EXIT_UNKNOWN;
@@ -433,6 +433,8 @@ static int lv_run_loop(struct lv_vcpu *v)
 			else if (lv_sched_pass(v))
 				out = lv_enter_guest(v, &exit);
 		}
+		if (lv_sched_active())
+			v->sched.exit_reason = exit.reason;
 		if (out == LV_SLEEPABLE)
 			out = lv_handle_with_memory(v, &exit);
 		if (out == LV_BLOCK) {

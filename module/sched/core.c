@@ -434,7 +434,7 @@ void lv_sched_unpark(struct lv_sched_vcpu *v)
 		lv_contend(v);
 }
 
-/**
+/*
  * lv_core_settle - do what follows from what happened under the lock
  *
  * To be called before the lock is dropped. Return: true if the policy was thrown
@@ -741,7 +741,7 @@ static void lv_attach_policy(struct lv_pool *pool,
 	lv_for_each_pool_vm(vm, pool) lv_attach_vm(vm);
 }
 
-/**
+/*
  * lv_core_set_policy - the pool gets another policy, guests run on
  * Return: 0, or what the new policy's admit() says; then the old one stays.
  */
@@ -817,7 +817,7 @@ static void lv_unlink_cpu(struct lv_sched_cpu *cpu)
 	cpu->pool->nr_idle--;
 }
 
-/**
+/*
  * lv_core_cpu_remove - a CPU leaves its pool
  * @forced: it is gone: a policy that cannot do without it is thrown out
  * Return: 0, or what admit() says; then the CPU is there still.
@@ -852,7 +852,7 @@ int lv_core_cpu_remove(struct lv_sched_cpu *cpu, bool forced)
 	return 0;
 }
 
-/**
+/*
  * lv_core_vm_join - a VM that is in no pool joins this one, with its vCPUs
  * Return: 0, or what the policy's admit() says.
  */
@@ -913,7 +913,7 @@ void lv_core_vm_leave(struct lv_sched_vm *vm)
 	vm->pool = NULL;
 }
 
-/**
+/*
  * lv_core_vcpu_join - a VM gets one more vCPU
  * Return: 0, or what the policy's admit() says.
  */
@@ -965,7 +965,7 @@ static bool lv_params_valid(const struct lv_sched_params *p)
 	       p->period_ns <= LV_PERIOD_MAX;
 }
 
-/**
+/*
  * lv_core_set_params - parameters of a VM and all its vCPUs, or of @only one
  *
  * Weight and cap are the VM's: those of a single vCPU mean nothing.

@@ -30,7 +30,7 @@ static struct lv_vcpu *lv_of(struct lv_sched_vcpu *s)
 
 /* ---- the pool's lock ---- */
 
-void lv_pool_lock(struct lv_kpool *kp)
+void lv_pool_lock(struct lv_kpool *kp) __acquires(&kp->lock)
 {
 	unsigned long flags;
 
@@ -39,7 +39,7 @@ void lv_pool_lock(struct lv_kpool *kp)
 	kp->core.now = max(kp->core.now, ktime_get_ns());
 }
 
-void lv_pool_unlock(struct lv_kpool *kp)
+void lv_pool_unlock(struct lv_kpool *kp) __releases(&kp->lock)
 {
 	unsigned long flags = kp->flags;
 	bool thrown = lv_core_settle(&kp->core);

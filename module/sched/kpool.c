@@ -106,7 +106,7 @@ static bool lv_cpus_are_free(const struct cpumask *cpus, struct lv_kpool *kp)
 	return true;
 }
 
-/**
+/*
  * lv_kpool_set_cpus - the pool has these CPUs from now on
  *
  * Return: 0; -EINVAL: none of them is online; -EBUSY: another pool has one; or
@@ -276,7 +276,7 @@ static int lv_kpool_add(struct lv_kpool *kp, const char *name,
 	return 0;
 }
 
-/**
+/*
  * lv_kpool_create - a pool without VMs and with policy "host"
  * Return: its id; -EEXIST: the name is taken; -ENOSPC: too many pools; -ENOMEM;
  * or as lv_kpool_set_cpus().

@@ -67,6 +67,7 @@ enum lv_sched_state {
  * @LV_WAKE_USER: it comes back from user space, or runs for the first time
  * @LV_WAKE_HOST: the host lets its thread run again
  * @LV_WAKE_SWITCH: the policy is new, the vCPU was runnable before
+ * @LV_NR_WAKES: number of causes
  */
 enum lv_wake {
 	LV_WAKE_OTHER,
@@ -89,6 +90,7 @@ enum lv_wake {
  * @LV_STOP_USER: it is in user space for too long while others wait
  * @LV_STOP_HOST: its thread sleeps, or the host does not let it run
  * @LV_STOP_LEAVE: it leaves the pool, or its thread takes a signal
+ * @LV_NR_STOPS: number of causes, with 0, which is none
  */
 enum lv_stop {
 	LV_STOP_SLICE = 1,
@@ -110,6 +112,7 @@ enum lv_stop {
  * @LV_TIME_PARKED: runnable, but the policy holds it back (cap, budget, gang)
  * @LV_TIME_BLOCKED: halted
  * @LV_TIME_OUT: in user space, or held up by the host, without a CPU
+ * @LV_NR_TIMES: number of buckets
  */
 enum lv_sched_time {
 	LV_TIME_RUN,
@@ -204,7 +207,7 @@ struct lv_sched_vcpu {
 	u64 since;
 	u64 ran;
 
-	/* core */
+	/* private: the core's */
 	u8 absent; /* enum lv_absent, while RUNNING */
 	bool blocked; /* OUT because it halted: a kick makes it READY */
 	bool pass; /* may enter the guest; written under the lock, read without */
@@ -272,7 +275,7 @@ struct lv_sched_cpu {
 	u64 priv[LV_SCHED_PRIV];
 	u64 scratch;
 
-	/* core */
+	/* private: the core's */
 	struct lv_ready_queue ready; /* vCPUs whose home it is */
 	u8 resched; /* enum lv_stop: @curr was asked to stop, and why */
 	u64 timer; /* what the CPU's timer is set to, or 0 */
@@ -378,7 +381,7 @@ struct lv_pool {
 	u32 nr_ready;
 	u64 priv[LV_SCHED_PRIV];
 
-	/* core */
+	/* private: the core's */
 	struct lv_ready_queue ready; /* vCPUs without a home */
 	u64 seq;
 	u64 timer; /* of lv_sched_timer(), or 0 */
@@ -407,43 +410,76 @@ struct lv_pool {
 	for ((cpu) = (pool)->cpus; (cpu); (cpu) = (cpu)->next)
 
 /**
- * lv_sched_first - the READY vCPU with the smallest key that may run on @cpu
- * Return: NULL if there is none. Parked ones do not count.
+ * lv_sched_first - the READY vCPU with the smallest key that may run on a CPU
+ * @cpu: the CPU; vCPUs that have another one as @home do not count, nor do those
+ *	that are parked
+ * Return: NULL if there is none.
  */
 struct lv_sched_vcpu *lv_sched_first(const struct lv_sched_cpu *cpu);
 
 /**
- * lv_sched_choose - from pick(): @vcpu gets @cpu for @slice
- * @vcpu: READY, not parked, of this pool, and at @home on @cpu; else the policy
- *	is thrown out. NULL: nobody.
- * @slice: LV_SLICE_MIN or more, LV_SLICE_FOREVER; else it is thrown out, too
+ * lv_sched_choose - from pick(): who gets the CPU
+ * @cpu: the CPU that pick() was asked about
+ * @vcpu: READY, not parked, of this pool, and if it has a @home, then this one;
+ *	else the policy is thrown out. NULL: nobody.
+ * @slice: for how long: LV_SLICE_MIN or more, or LV_SLICE_FOREVER; else it is
+ *	thrown out, too
  */
 void lv_sched_choose(struct lv_sched_cpu *cpu, struct lv_sched_vcpu *vcpu,
 		     u64 slice);
 
-/** lv_sched_resched - @cpu's vCPU stops as soon as it can, and pick() is asked */
+/**
+ * lv_sched_resched - a CPU's vCPU stops as soon as it can, and pick() is asked
+ * @cpu: the CPU; nothing happens if it has no vCPU
+ */
 void lv_sched_resched(struct lv_sched_cpu *cpu);
 
-/** lv_sched_cut - @cpu's vCPU stops at @at the latest, as if its slice ended */
+/**
+ * lv_sched_cut - a CPU's vCPU stops earlier, as if its slice ended
+ * @cpu: the CPU
+ * @at: when, at the latest; later than the end of the slice has no effect
+ */
 void lv_sched_cut(struct lv_sched_cpu *cpu, u64 at);
 
-/** lv_sched_park - hold @vcpu back, whatever it does, until lv_sched_unpark() */
+/**
+ * lv_sched_park - hold a vCPU back, whatever it does, until lv_sched_unpark()
+ * @vcpu: in any state; if it is RUNNING, it stops
+ */
 void lv_sched_park(struct lv_sched_vcpu *vcpu);
 
-/** lv_sched_unpark - @vcpu may run again, and gets a CPU if one is free */
+/**
+ * lv_sched_unpark - a vCPU may run again, and gets a CPU if one is free
+ * @vcpu: parked or not
+ */
 void lv_sched_unpark(struct lv_sched_vcpu *vcpu);
 
-/** lv_sched_requeue - @vcpu's key or home changes to this */
+/**
+ * lv_sched_requeue - a vCPU's key and home change
+ * @vcpu: in any state
+ * @key: the new key
+ * @home: the new home, or NULL
+ */
 void lv_sched_requeue(struct lv_sched_vcpu *vcpu, u64 key,
 		      struct lv_sched_cpu *home);
 
-/** lv_sched_timer - call timer() at @at, once; 0: do not */
+/**
+ * lv_sched_timer - have timer() called, once
+ * @pool: the pool
+ * @at: when; 0: not at all. It replaces what was asked for before.
+ */
 void lv_sched_timer(struct lv_pool *pool, u64 at);
 
-/** lv_sched_charge - bring @vcpu's CPU time up to date, by charge() */
+/**
+ * lv_sched_charge - bring a vCPU's CPU time up to date, by charge()
+ * @vcpu: in any state
+ */
 void lv_sched_charge(struct lv_sched_vcpu *vcpu);
 
-/** lv_sched_fault - throw the policy out, @why is a string that stays */
+/**
+ * lv_sched_fault - throw the policy out
+ * @pool: whose policy
+ * @why: a string that stays; it ends a sentence that begins with "it"
+ */
 void lv_sched_fault(struct lv_pool *pool, const char *why);
 
 #endif /* LABVISOR_SCHED_H */

@@ -30,16 +30,17 @@ static struct lv_vcpu *lv_of(struct lv_sched_vcpu *s)
 
 /* ---- the pool's lock ---- */
 
-void lv_pool_lock(struct lv_kpool *kp) __acquires(&kp->lock)
+void lv_pool_lock(struct lv_kpool *kp)
 {
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&kp->lock, flags);
+	__release(&kp->lock); /* sparse does not follow who holds it */
 	kp->flags = flags;
 	kp->core.now = max(kp->core.now, ktime_get_ns());
 }
 
-void lv_pool_unlock(struct lv_kpool *kp) __releases(&kp->lock)
+void lv_pool_unlock(struct lv_kpool *kp)
 {
 	unsigned long flags = kp->flags;
 	bool thrown = lv_core_settle(&kp->core);
@@ -49,6 +50,7 @@ void lv_pool_unlock(struct lv_kpool *kp) __releases(&kp->lock)
 		thrown |= lv_core_settle(&kp->core);
 	if (thrown)
 		schedule_work(&kp->thrown);
+	__acquire(&kp->lock);
 	raw_spin_unlock_irqrestore(&kp->lock, flags);
 }
 

@@ -22,16 +22,29 @@ static bool lv_is_host(const struct lv_pool *pool)
 
 void lv_sched_fault(struct lv_pool *pool, const char *why)
 {
-	if (!pool->fault && !lv_is_host(pool))
+	if (pool && !pool->fault && !lv_is_host(pool))
 		pool->fault = why;
+}
+
+/* The pool's timer serves lv_sched_timer() and lv_sched_park_until(). */
+static void lv_arm_pool(struct lv_pool *pool)
+{
+	struct lv_sched_vcpu *v = pool->parked.first;
+	u64 at = pool->wanted;
+
+	if (v && (!at || v->rank < at))
+		at = v->rank;
+	if (at == pool->timer)
+		return;
+	pool->timer = at;
+	lv_sched_set_pool_timer(pool,
+				at ? max(at, pool->now + LV_TIMER_MIN) : 0);
 }
 
 void lv_sched_timer(struct lv_pool *pool, u64 at)
 {
-	if (at == pool->timer)
-		return;
-	pool->timer = at;
-	lv_sched_set_pool_timer(pool, at);
+	pool->wanted = at;
+	lv_arm_pool(pool);
 }
 
 /* ---- accounting ---- */
@@ -99,38 +112,25 @@ static void lv_set_state(struct lv_sched_vcpu *v, enum lv_sched_state state)
 
 /* ---- the ready queue: READY and not parked ---- */
 
-static struct lv_ready_queue *lv_queue_of(struct lv_sched_vcpu *v)
+static bool lv_queued(const struct lv_sched_vcpu *v)
 {
-	return v->home ? &v->home->ready : &v->pool->ready;
+	return v->queue && v->queue != &v->pool->parked;
 }
 
 static void lv_enqueue(struct lv_sched_vcpu *v)
 {
-	if (v->parked || v->link)
+	if (v->parked || v->queue)
 		return;
-	v->seq = ++v->pool->seq;
-	lv_queue_add(lv_queue_of(v), v);
+	lv_queue_add(v->home ? &v->home->ready : &v->pool->ready, v, v->key);
 	v->pool->nr_ready++;
 }
 
 static void lv_dequeue(struct lv_sched_vcpu *v)
 {
-	if (!v->link)
+	if (!lv_queued(v))
 		return;
-	lv_queue_del(lv_queue_of(v), v);
+	lv_queue_del(v);
 	v->pool->nr_ready--;
-}
-
-void lv_sched_requeue(struct lv_sched_vcpu *v, u64 key,
-		      struct lv_sched_cpu *home)
-{
-	bool queued = v->link;
-
-	lv_dequeue(v);
-	v->key = key;
-	v->home = home;
-	if (queued)
-		lv_enqueue(v);
 }
 
 struct lv_sched_vcpu *lv_sched_first(const struct lv_sched_cpu *cpu)
@@ -140,8 +140,8 @@ struct lv_sched_vcpu *lv_sched_first(const struct lv_sched_cpu *cpu)
 
 	if (!mine || !shared)
 		return mine ?: shared;
-	if (mine->key != shared->key)
-		return mine->key < shared->key ? mine : shared;
+	if (mine->rank != shared->rank)
+		return mine->rank < shared->rank ? mine : shared;
 	return mine->seq < shared->seq ? mine : shared;
 }
 
@@ -204,6 +204,26 @@ void lv_sched_resched(struct lv_sched_cpu *cpu)
 	lv_ask(cpu, LV_STOP_PREEMPT);
 }
 
+static bool lv_may_run(const struct lv_sched_vcpu *v,
+		       const struct lv_sched_cpu *cpu)
+{
+	return !v->parked && (!v->home || v->home == cpu);
+}
+
+void lv_sched_requeue(struct lv_sched_vcpu *v, u64 key,
+		      struct lv_sched_cpu *home)
+{
+	bool queued = lv_queued(v);
+
+	lv_dequeue(v);
+	v->key = key;
+	v->home = home;
+	if (queued)
+		lv_enqueue(v);
+	if (v->state == LV_SCHED_RUNNING && !lv_may_run(v, v->cpu))
+		lv_ask(v->cpu, LV_STOP_PREEMPT);
+}
+
 /* Without its CPU: does it want another one, or does it not even use this? */
 static enum lv_sched_state lv_state_unseated(const struct lv_sched_vcpu *v)
 {
@@ -242,11 +262,14 @@ static void lv_stop(struct lv_sched_vcpu *v, enum lv_stop why)
 	v->blocked = why == LV_STOP_BLOCK;
 	v->stopped_by = why;
 	v->stops[why]++;
-	v->wake_pending = false;
+	if (state == LV_SCHED_OUT)
+		v->wake_pending = false;
 	lv_sched_trace(v, LV_SCHED_EV_STOP, why);
+	v->pool->moving = v;
 	if (stop)
 		stop(v, why);
-	if (v->state == LV_SCHED_READY)
+	v->pool->moving = NULL;
+	if (state == LV_SCHED_READY)
 		lv_enqueue(v);
 }
 
@@ -288,6 +311,15 @@ void lv_sched_park(struct lv_sched_vcpu *v)
 		lv_ask(v->cpu, LV_STOP_PREEMPT);
 }
 
+void lv_sched_park_until(struct lv_sched_vcpu *v, u64 at)
+{
+	lv_sched_park(v);
+	if (v->queue)
+		lv_queue_del(v);
+	lv_queue_add(&v->pool->parked, v, max(at, v->pool->now + 1));
+	lv_arm_pool(v->pool);
+}
+
 /* ---- giving a CPU ---- */
 
 static void lv_seat(struct lv_sched_cpu *cpu, struct lv_sched_vcpu *v,
@@ -316,7 +348,10 @@ static void lv_seat(struct lv_sched_cpu *cpu, struct lv_sched_vcpu *v,
 	pool->last_dispatch = pool->now;
 	lv_sched_trace(v, LV_SCHED_EV_RUN, slice);
 	lv_arm(cpu);
-	lv_sched_grant(v);
+	if (lv_may_run(v, cpu))
+		lv_sched_grant(v);
+	else /* pick() or migrate() had second thoughts */
+		lv_ask(cpu, LV_STOP_PREEMPT);
 }
 
 void lv_sched_choose(struct lv_sched_cpu *cpu, struct lv_sched_vcpu *v,
@@ -326,13 +361,15 @@ void lv_sched_choose(struct lv_sched_cpu *cpu, struct lv_sched_vcpu *v,
 
 	if (!v)
 		return;
-	if (!pool || pool->picking != cpu || v->pool != pool)
+	if (!pool || pool->picking != cpu)
 		return lv_sched_fault(
 			v->pool, "chose for a CPU that it was not asked about");
+	if (v->pool != pool)
+		return lv_sched_fault(pool, "chose a vCPU of another pool");
 	if (v->state != LV_SCHED_READY)
 		return lv_sched_fault(pool,
 				      "chose a vCPU that is not runnable");
-	if (v->parked || (v->home && v->home != cpu))
+	if (!lv_may_run(v, cpu))
 		return lv_sched_fault(
 			pool, "chose a vCPU that may not run there now");
 	if (slice < LV_SLICE_MIN)
@@ -377,6 +414,12 @@ static void lv_fill_all(struct lv_pool *pool)
 	}
 }
 
+/* Is there a CPU left for a READY vCPU, after all others that wait? */
+static bool lv_has_room(const struct lv_sched_vcpu *v)
+{
+	return v->home ? !v->home->curr : v->pool->nr_idle >= v->pool->nr_ready;
+}
+
 /* A READY vCPU found no free CPU: whose could it have? */
 static void lv_contend(struct lv_sched_vcpu *v)
 {
@@ -410,12 +453,15 @@ static void lv_become_ready(struct lv_sched_vcpu *v, enum lv_wake why)
 {
 	void (*wake)(struct lv_sched_vcpu *, u32) = lv_op(v->pool, wake);
 
+	lv_dequeue(v);
 	lv_set_state(v, LV_SCHED_READY);
 	v->woken_by = why;
 	v->wakes[why]++;
 	lv_sched_trace(v, LV_SCHED_EV_WAKE, why);
+	v->pool->moving = v;
 	if (wake)
 		wake(v, why);
+	v->pool->moving = NULL;
 	lv_enqueue(v);
 }
 
@@ -426,11 +472,14 @@ void lv_sched_unpark(struct lv_sched_vcpu *v)
 	if (v->state == LV_SCHED_READY)
 		lv_sched_charge(v);
 	v->parked = false;
+	if (v->queue)
+		lv_queue_del(v);
 	lv_sched_trace(v, LV_SCHED_EV_PARK, 0);
-	if (v->state != LV_SCHED_READY)
+	/* What wake() and stop() are told of, the core is just busy with. */
+	if (v->state != LV_SCHED_READY || v->pool->moving == v)
 		return;
 	lv_enqueue(v);
-	if (!v->pool->nr_idle)
+	if (!lv_has_room(v))
 		lv_contend(v);
 }
 
@@ -442,20 +491,26 @@ void lv_sched_unpark(struct lv_sched_vcpu *v)
  */
 bool lv_core_settle(struct lv_pool *pool)
 {
+	u32 rounds = 0;
 	struct lv_sched_vcpu *v;
 	struct lv_sched_vm *vm;
 
 	if (lv_is_host(pool))
 		return false;
+	do {
+		if (pool->takes)
+			lv_take_all(pool);
+		lv_fill_all(pool);
+	} while (pool->takes && ++rounds < LV_SETTLE_ROUNDS);
 	if (pool->takes)
-		lv_take_all(pool);
-	lv_fill_all(pool);
+		lv_sched_fault(pool, "gives and takes without end");
 	if (!pool->fault)
 		return false;
 
 	lv_for_each_pool_vm(vm, pool) lv_for_each_vm_vcpu(v, vm)
 		lv_core_free(v);
 	lv_sched_timer(pool, 0);
+	pool->takes = false;
 	pool->ops = &lv_sched_host;
 	return true;
 }
@@ -498,8 +553,10 @@ void lv_core_stop(struct lv_sched_vcpu *v, enum lv_stop why)
 	struct lv_sched_cpu *cpu = v->cpu;
 	bool ran = v->state == LV_SCHED_RUNNING;
 
+	if (v->state == LV_SCHED_FREE)
+		return;
 	WRITE_ONCE(v->pass, false);
-	if (v->state == LV_SCHED_OUT || v->state == LV_SCHED_FREE) {
+	if (v->state == LV_SCHED_OUT) {
 		lv_sched_charge(v);
 		v->blocked = why == LV_STOP_BLOCK;
 		return;
@@ -578,14 +635,33 @@ void lv_core_cpu_timer(struct lv_sched_cpu *cpu)
 	lv_arm(cpu);
 }
 
-/** lv_core_pool_timer - the time of lv_sched_timer() has come */
+/* Its time is over, unless the policy says otherwise. */
+static void lv_release(struct lv_sched_vcpu *v)
+{
+	void (*release)(struct lv_sched_vcpu *) = lv_op(v->pool, release);
+
+	lv_queue_del(v);
+	if (release)
+		release(v);
+	if (!v->queue)
+		lv_sched_unpark(v);
+}
+
+/** lv_core_pool_timer - the time of lv_sched_set_pool_timer() has come */
 void lv_core_pool_timer(struct lv_pool *pool)
 {
 	void (*timer)(struct lv_pool *) = lv_op(pool, timer);
+	struct lv_ready_queue *parked = &pool->parked;
 
+	while (parked->first && parked->first->rank <= pool->now)
+		lv_release(parked->first);
+	if (pool->wanted && pool->wanted <= pool->now) {
+		pool->wanted = 0;
+		if (timer)
+			timer(pool);
+	}
 	pool->timer = 0;
-	if (timer)
-		timer(pool);
+	lv_arm_pool(pool);
 }
 
 /* ---- the watchdog ---- */
@@ -593,15 +669,23 @@ void lv_core_pool_timer(struct lv_pool *pool)
 /** lv_core_check - to be called a few times a second */
 void lv_core_check(struct lv_pool *pool)
 {
-	u64 limit = pool->ops->starve_ns ?: LV_STARVE, waits = 0;
+	u64 limit = pool->ops->starve_ns ?: LV_STARVE, waits = 0, held = 0;
 	struct lv_sched_vcpu *v;
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_vm(vm, pool)
-		lv_for_each_vm_vcpu(v, vm) if (lv_waits(v))
+	lv_for_each_pool_vm(vm, pool) lv_for_each_vm_vcpu(v, vm)
+	{
+		if (lv_waits(v))
 			waits = max(waits, pool->now - v->since);
+		else if (v->state == LV_SCHED_READY)
+			held = max(held, pool->now - v->since);
+	}
+	/* Each may have its turn first. */
+	limit += pool->nr_vcpus * pool->slice;
 	if (waits > limit)
 		lv_sched_fault(pool, "let a runnable vCPU starve");
+	if (held > limit + LV_PERIOD_MAX)
+		lv_sched_fault(pool, "holds a vCPU back without end");
 	if (waits > LV_NEVER_PICKS && pool->nr_idle == pool->nr_cpus &&
 	    pool->now - pool->last_dispatch > LV_NEVER_PICKS)
 		lv_sched_fault(pool, "picks nobody, and vCPUs wait");
@@ -623,18 +707,27 @@ static int lv_admit(struct lv_pool *pool, const struct lv_sched_ops *ops)
 	return ops->admit ? ops->admit(pool) : 0;
 }
 
+/* Nothing that a policy did to it stays. */
+static void lv_let_go(struct lv_sched_vcpu *v)
+{
+	lv_sched_charge(v);
+	lv_dequeue(v);
+	if (v->queue)
+		lv_queue_del(v);
+	v->parked = false;
+	v->home = NULL;
+}
+
 /* Linux decides about this vCPU from here on. */
 void lv_core_free(struct lv_sched_vcpu *v)
 {
 	if (v->state == LV_SCHED_FREE)
 		return;
-	lv_dequeue(v);
+	lv_let_go(v);
 	if (v->state == LV_SCHED_RUNNING)
 		lv_unseat(v, LV_SCHED_FREE);
 	else
 		lv_set_state(v, LV_SCHED_FREE);
-	v->parked = false;
-	v->home = NULL;
 	WRITE_ONCE(v->pass, true);
 	lv_sched_grant(v);
 }
@@ -686,9 +779,7 @@ static void lv_detach_vcpu(struct lv_sched_vcpu *v)
 		lv_unseat(v, lv_state_unseated(v));
 	if (leave)
 		leave(v);
-	lv_sched_charge(v);
-	v->parked = false;
-	v->home = NULL;
+	lv_let_go(v);
 }
 
 static void lv_detach_vm(struct lv_sched_vm *vm)
@@ -722,6 +813,7 @@ static void lv_detach_policy(struct lv_pool *pool)
 	if (quit)
 		quit(pool);
 	lv_sched_timer(pool, 0);
+	pool->takes = false;
 }
 
 static void lv_attach_policy(struct lv_pool *pool,
@@ -833,14 +925,17 @@ int lv_core_cpu_remove(struct lv_sched_cpu *cpu, bool forced)
 		lv_take(cpu);
 	}
 	lv_unlink_cpu(cpu);
-	err = !pool->nr_cpus ? -EINVAL : lv_admit(pool, pool->ops);
-	if (err && !forced) {
-		lv_link_cpu(pool, cpu);
-		return err;
+	if (!forced) {
+		err = pool->nr_cpus ? lv_admit(pool, pool->ops) : -EINVAL;
+		if (err) {
+			lv_link_cpu(pool, cpu);
+			return err;
+		}
 	}
+	lv_evict(cpu);
 	if (!pool->nr_cpus)
 		lv_sched_fault(pool, "has no CPU left");
-	else if (err)
+	else if (lv_admit(pool, pool->ops))
 		lv_sched_fault(pool, "cannot do with fewer CPUs");
 	else if (remove)
 		remove(cpu);

@@ -20,6 +20,10 @@
 #define LV_NEVER_PICKS 1000000000ULL
 #define LV_STARVE 10000000000ULL
 
+/* A policy that makes work for itself without end is stopped, or slowed down. */
+#define LV_SETTLE_ROUNDS 16
+#define LV_TIMER_MIN 10000ULL
+
 /* ---- hooks: what the core needs of its surroundings ---- */
 
 /** lv_sched_grant - hook: @v has got v->cpu; wake its thread */
@@ -51,8 +55,8 @@ void lv_sched_trace(const struct lv_sched_vcpu *v, enum lv_sched_event event,
 
 /* ---- queue.c ---- */
 
-void lv_queue_add(struct lv_ready_queue *q, struct lv_sched_vcpu *v);
-void lv_queue_del(struct lv_ready_queue *q, struct lv_sched_vcpu *v);
+void lv_queue_add(struct lv_ready_queue *q, struct lv_sched_vcpu *v, u64 rank);
+void lv_queue_del(struct lv_sched_vcpu *v);
 
 /* ---- core.c ---- */
 

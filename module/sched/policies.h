@@ -5,7 +5,13 @@
 
 #include "sched.h"
 
-extern const struct lv_sched_ops lv_sched_host; /* core.c */
-extern const struct lv_sched_ops lv_sched_rr;
+/* host is in core.c */
+#define LV_POLICIES(X) \
+	X(host)        \
+	X(rr)
+
+#define LV_DECLARE_POLICY(name) \
+	extern const struct lv_sched_ops lv_sched_##name;
+LV_POLICIES(LV_DECLARE_POLICY)
 
 #endif /* LABVISOR_SCHED_POLICIES_H */

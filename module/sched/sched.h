@@ -218,8 +218,10 @@ struct lv_sched_vcpu {
 	struct lv_sched_params old_params; /* while a change is tried */
 	u64 stolen; /* host: ns that its thread was not running, WRITE_ONCE() */
 	u64 out_at; /* host: not running since, or 0; WRITE_ONCE() */
-	u64 seq; /* order among equal keys */
-	struct lv_sched_vcpu *child, *sibling, **link; /* in the ready queue */
+	struct lv_ready_queue *queue; /* where it is: pool's or CPU's, or NULL */
+	u64 rank; /* in it: the key, or when it is released */
+	u64 seq; /* order among equal ranks */
+	struct lv_sched_vcpu *child, *sibling, **link;
 	u64 accounted; /* when @time and @ran were brought up to date */
 	u64 stolen_seen; /* what @stolen was then */
 	u64 time[LV_NR_TIMES];
@@ -249,7 +251,7 @@ struct lv_sched_vm {
 	u64 priv[LV_SCHED_PRIV];
 };
 
-/* struct lv_ready_queue - vCPUs in the order of their keys: queue.c */
+/* struct lv_ready_queue - vCPUs in order: queue.c */
 struct lv_ready_queue {
 	struct lv_sched_vcpu *first;
 };
@@ -297,7 +299,7 @@ struct lv_sched_cpu {
  * @init: the pool is this policy's now; objects join one by one after it
  * @exit: it is no longer; every object left before
  * @cpu_add: the pool has one more CPU
- * @cpu_remove: one less; its vCPU was stopped, no vCPU has it as @home after it
+ * @cpu_remove: one less; its vCPU was stopped, no vCPU has it as @home any more
  * @vm_join: a VM came; its vCPUs follow
  * @vm_leave: it goes, without vCPUs
  * @vcpu_join: a vCPU came; it is OUT
@@ -321,6 +323,8 @@ struct lv_sched_cpu {
  * @irq: an interrupt waits for @vcpu, which does not halt
  * @migrate: @vcpu gets another CPU than last time: it is on @vcpu->cpu still
  * @timer: the time of lv_sched_timer() has come
+ * @release: the time of lv_sched_park_until() has come; @vcpu is unparked after
+ *	it, unless the op sets another time
  * @dump: one line of text about a vCPU for people, without a newline: snprintf()
  */
 struct lv_sched_ops {
@@ -347,6 +351,7 @@ struct lv_sched_ops {
 	void (*irq)(struct lv_sched_vcpu *vcpu, u32 why);
 	void (*migrate)(struct lv_sched_vcpu *vcpu, struct lv_sched_cpu *to);
 	void (*timer)(struct lv_pool *pool);
+	void (*release)(struct lv_sched_vcpu *vcpu);
 	int (*dump)(struct lv_sched_vcpu *vcpu, char *buf, u32 size);
 };
 
@@ -383,9 +388,12 @@ struct lv_pool {
 
 	/* private: the core's */
 	struct lv_ready_queue ready; /* vCPUs without a home */
+	struct lv_ready_queue parked; /* those of lv_sched_park_until() */
 	u64 seq;
-	u64 timer; /* of lv_sched_timer(), or 0 */
+	u64 wanted; /* the time of lv_sched_timer(), or 0 */
+	u64 timer; /* what the pool's timer is set to, or 0 */
 	u64 last_dispatch;
+	struct lv_sched_vcpu *moving; /* wake() or stop() is told of it */
 	struct lv_sched_cpu *picking; /* the CPU that pick() is asked about */
 	struct lv_sched_vcpu *chosen; /* and its answer, */
 	u64 chosen_slice; /* for how long */
@@ -446,6 +454,13 @@ void lv_sched_cut(struct lv_sched_cpu *cpu, u64 at);
  * @vcpu: in any state; if it is RUNNING, it stops
  */
 void lv_sched_park(struct lv_sched_vcpu *vcpu);
+
+/**
+ * lv_sched_park_until - the same, but release() is called when the time comes
+ * @vcpu: in any state
+ * @at: when
+ */
+void lv_sched_park_until(struct lv_sched_vcpu *vcpu, u64 at);
 
 /**
  * lv_sched_unpark - a vCPU may run again, and gets a CPU if one is free

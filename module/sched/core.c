@@ -939,7 +939,6 @@ int lv_core_cpu_remove(struct lv_sched_cpu *cpu, bool forced)
 		lv_sched_fault(pool, "cannot do with fewer CPUs");
 	else if (remove)
 		remove(cpu);
-	lv_evict(cpu);
 	WRITE_ONCE(cpu->pool, NULL);
 	cpu->next = NULL;
 	cpu->timer = 0;

@@ -880,7 +880,7 @@ static void test_admit(void)
 		   !vms[0].params.period_ns,
 	   "only its own changed");
 
-	lv_core_cpu_remove(&cpus[0].core);
+	lv_core_cpu_remove(&cpus[0].core, true);
 	settled("a CPU too few");
 	ok(pool.fault && pool.ops == &lv_sched_host, "thrown out: %s",
 	   pool.fault ?: "no");
@@ -931,12 +931,12 @@ static void test_cpus(void)
 	come(a, LV_WAKE_USER);
 	come(b, LV_WAKE_USER);
 	come(c, LV_WAKE_USER);
-	lv_core_cpu_remove(&cpus[2].core);
+	lv_core_cpu_remove(&cpus[2].core, true);
 	settled("CPU removed");
 	is(c->state, LV_SCHED_READY, "its vCPU waits");
 	ok(!c->home && !cpus[2].core.pool, "and has no home");
 	is(vcpus[0][2].recalls, 2, "it has to leave the guest");
-	lv_core_cpu_remove(&cpus[0].core);
+	lv_core_cpu_remove(&cpus[0].core, true);
 	settled("CPU removed");
 	lv_core_cpu_add(&pool, &cpus[2].core);
 	settled("CPU added");
@@ -947,10 +947,10 @@ static void test_cpus(void)
 	settled("CPU added");
 	ok(pool.cpus == &cpus[0].core, "in order");
 	is(pool.nr_ready, 0, "nobody waits");
-	lv_core_cpu_remove(&cpus[0].core);
-	lv_core_cpu_remove(&cpus[1].core);
+	lv_core_cpu_remove(&cpus[0].core, true);
+	lv_core_cpu_remove(&cpus[1].core, true);
 	settled("one left");
-	lv_core_cpu_remove(&cpus[2].core);
+	lv_core_cpu_remove(&cpus[2].core, true);
 	settled("none left");
 	ok(pool.fault, "the last CPU: %s", pool.fault ?: "no fault");
 }
@@ -1138,7 +1138,7 @@ static void random_cpu(void)
 	if (!cpu->pool)
 		lv_core_cpu_add(&pool, cpu);
 	else if (pool.nr_cpus > 1)
-		lv_core_cpu_remove(cpu);
+		lv_core_cpu_remove(cpu, true);
 }
 
 static void random_vm(void)

@@ -8,6 +8,7 @@
 #include <linux/sched/stat.h>
 #include <asm/cpufeature.h>
 
+#include "../uapi/linux/labvisor.h"
 #include "labvisor.h"
 
 /* Arguments up to this size are copied to the stack. */
@@ -323,6 +324,8 @@ static long lv_dispatch(const struct lv_ioctl *ioctl, unsigned int nr,
 
 long lv_device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
+	if (_IOC_TYPE(cmd) == LV_IOC_TYPE)
+		return lv_sched_ioctl(cmd, (void __user *)arg);
 	return lv_dispatch(lv_sys_ioctls, ARRAY_SIZE(lv_sys_ioctls), NULL, NULL,
 			   cmd, arg);
 }

@@ -478,6 +478,9 @@ void lv_hardware_put(void);
 
 void lv_stat_add(struct lv_vm *vm); /* stat.c */
 void lv_stat_remove(struct lv_vm *vm);
+const char *lv_exit_name(u32 reason);
+
+long lv_sched_ioctl(unsigned int cmd, void __user *user); /* sched/pool.c */
 
 /* ---- exits (exit.c) ---- */
 

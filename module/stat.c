@@ -35,6 +35,17 @@ static const struct {
 };
 /* clang-format on */
 
+/** lv_exit_name - of enum lv_exit_reason, empty if it is none */
+const char *lv_exit_name(u32 reason)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(lv_exit_names); i++)
+		if (lv_exit_names[i].mask == reason)
+			return lv_exit_names[i].name;
+	return "";
+}
+
 static u64 lv_counter(struct lv_vcpu *v, unsigned int i)
 {
 	return READ_ONCE(*(u64 *)((void *)&v->stat + lv_counters[i].offset));

@@ -1059,29 +1059,46 @@ static bool lv_params_valid(const struct lv_sched_params *p)
 	       p->period_ns <= LV_PERIOD_MAX;
 }
 
+static void lv_mix_params(struct lv_sched_params *p,
+			  const struct lv_sched_params *new, u32 what)
+{
+	if (what & LV_CHANGE_WEIGHT)
+		p->weight = new->weight;
+	if (what & LV_CHANGE_CAP)
+		p->cap = new->cap;
+	if (what & LV_CHANGE_GROUP)
+		p->group = new->group;
+	if (what & LV_CHANGE_DEADLINE) {
+		p->period_ns = new->period_ns;
+		p->budget_ns = new->budget_ns;
+	}
+}
+
 /*
- * lv_core_set_params - parameters of a VM and all its vCPUs, or of @only one
+ * lv_core_change_params - parameters of a VM and all its vCPUs, or of @only one
+ * @what: which ones, LV_CHANGE_*
  *
  * Weight and cap are the VM's: those of a single vCPU mean nothing.
  * Return: 0, -EINVAL, or what the policy's admit() says; then nothing changed.
  */
-int lv_core_set_params(struct lv_sched_vm *vm, struct lv_sched_vcpu *only,
-		       const struct lv_sched_params *params)
+int lv_core_change_params(struct lv_sched_vm *vm, struct lv_sched_vcpu *only,
+			  const struct lv_sched_params *params, u32 what)
 {
 	void (*changed)(struct lv_sched_vcpu *) = lv_op(vm->pool, params);
-	struct lv_sched_params old = vm->params;
+	struct lv_sched_params old = vm->params, new = vm->params;
 	struct lv_sched_vcpu *v;
 	int err;
 
-	if (!lv_params_valid(params))
+	lv_mix_params(&new, params, what);
+	if (!lv_params_valid(&new))
 		return -EINVAL;
 	if (!only)
-		vm->params = *params;
+		vm->params = new;
 	lv_for_each_vm_vcpu(v, vm)
 	{
 		v->old_params = v->params;
 		if (!only || only == v)
-			v->params = *params;
+			lv_mix_params(&v->params, params, what);
 	}
 	err = lv_admit(vm->pool, vm->pool->ops);
 	if (err)

@@ -71,8 +71,23 @@ int lv_core_vm_join(struct lv_pool *pool, struct lv_sched_vm *vm);
 void lv_core_vm_leave(struct lv_sched_vm *vm);
 int lv_core_vcpu_join(struct lv_sched_vm *vm, struct lv_sched_vcpu *v);
 void lv_core_vcpu_leave(struct lv_sched_vcpu *v);
-int lv_core_set_params(struct lv_sched_vm *vm, struct lv_sched_vcpu *only,
-		       const struct lv_sched_params *params);
+
+/* Which parameters change */
+#define LV_CHANGE_WEIGHT BIT(0)
+#define LV_CHANGE_CAP BIT(1)
+#define LV_CHANGE_GROUP BIT(2)
+#define LV_CHANGE_DEADLINE BIT(3)
+#define LV_CHANGE_ALL GENMASK(3, 0)
+
+int lv_core_change_params(struct lv_sched_vm *vm, struct lv_sched_vcpu *only,
+			  const struct lv_sched_params *params, u32 what);
+
+static inline int lv_core_set_params(struct lv_sched_vm *vm,
+				     struct lv_sched_vcpu *only,
+				     const struct lv_sched_params *params)
+{
+	return lv_core_change_params(vm, only, params, LV_CHANGE_ALL);
+}
 
 void lv_core_ready(struct lv_sched_vcpu *v, enum lv_wake why);
 void lv_core_arrive(struct lv_sched_vcpu *v);

@@ -91,4 +91,14 @@ void lv_gate_unpin(struct lv_vcpu *v); /* after it came to "host" */
 void lv_gate_cpu_init(struct lv_kcpu *k);
 void lv_gate_pool_init(struct lv_kpool *kp);
 
+/* struct lv_policy - a policy that pools may have: registry.c */
+struct lv_policy {
+	const struct lv_sched_ops *ops;
+	struct module *owner;
+};
+
+bool lv_name_valid(const char *name);
+const struct lv_policy *lv_policy_at(u32 index);
+int lv_pool_set_policy(struct lv_kpool *kp, const char *name);
+
 #endif /* LABVISOR_SCHED_GATE_H */

@@ -3,14 +3,16 @@
  * What Labvisor has beside the KVM API: pools of CPUs, scheduling policies,
  * their parameters and statistics. All are ioctls of the device node.
  *
- * Every struct begins with its size as the caller knows it. A kernel that knows
- * less accepts it if what it does not know is zero (else E2BIG), one that knows
- * more takes what is missing as zero, and fills in no more than @size bytes.
+ * Every struct begins with its size as the caller knows it, and that
+ * counts, not what the ioctl's number says. A kernel that knows less accepts it
+ * if what it does not know is zero (else E2BIG), one that knows more takes what is
+ * missing as zero, and fills in no more than @size bytes. A size of less than 4 is
+ * EINVAL, one of more than a page E2BIG.
  * Unknown flags are EINVAL. Fields named reserved must be zero.
  *
  * Permission: who may open the device may list. To create, change or delete a
- * pool, to touch a VM of another user, and to set a period and budget takes
- * CAP_SYS_NICE; else EPERM.
+ * pool, to touch a VM of another user, to set a period and budget, and to raise a
+ * weight or cap takes CAP_SYS_NICE (in the initial user namespace); else EPERM.
  */
 #ifndef _UAPI_LINUX_LABVISOR_H
 #define _UAPI_LINUX_LABVISOR_H
@@ -87,17 +89,19 @@ struct lv_pool_info {
 /**
  * struct lv_pool_config - LV_POOL_CREATE and LV_POOL_SET
  * @size: of this struct
- * @id: LV_POOL_SET: in: which pool; LV_POOL_CREATE: out
+ * @id: LV_POOL_SET: in: which pool; ENOENT: it does not exist; EINVAL: it is
+ *	pool 0, which stays as it is. LV_POOL_CREATE: out
  * @flags: what to set: LV_POOL_POLICY, LV_POOL_SLICE, LV_POOL_CPUS. For
  *	LV_POOL_CREATE the CPUs must be given; policy "host" and 10 ms are the default.
  * @reserved: 0
- * @name: LV_POOL_CREATE: unique, not empty, of letters, digits, '-', '_' and '.';
- *	LV_POOL_SET: unused
+ * @name: LV_POOL_CREATE: of letters, digits, '-', '_' and '.', not empty, with an
+ *	end, else EINVAL; EEXIST: another pool has it. LV_POOL_SET: unused
  * @policy: ENOENT: there is none of that name
  * @slice_ns: 50 us to 10 s, else EINVAL
  * @cpus: bit per CPU. EINVAL: none of them is online; EBUSY: another pool has one.
  *
- * A policy may refuse what the pool would promise under it: ENOSPC.
+ * A policy may refuse what the pool would promise under it: ENOSPC. When a call
+ * fails, nothing has changed.
  */
 struct lv_pool_config {
 	__u32 size;
@@ -168,7 +172,9 @@ struct lv_vm_info {
  * @pid: a process: all VMs that it created; ESRCH: it has none
  * @pool: id of the pool
  *
- * ENOENT: there is no such VM or pool. The policy may refuse: ENOSPC.
+ * ENOENT: there is no such VM or pool. EINVAL: both @vm and @pid are given, or none.
+ * The policy may refuse: ENOSPC. Of several VMs, those before the one that it
+ * refuses are in the pool then.
  */
 struct lv_vm_attach {
 	__u32 size;
@@ -222,7 +228,7 @@ struct lv_vm_set {
  * @latency: out: wake-ups by time until it ran: [n]: 2^(n-1) to 2^n us; [0]: below 1 us
  * @latency_max_ns: out: the longest
  * @exits: out: all of its exits
- * @exit_reason: out: by reason, in the order of "labvisor stat"
+ * @exit_reason: out: by reason; LV_EXIT_INFO names them
  * @period_ns: out: its deadline parameters
  * @budget_ns: out
  * @policy_text: out: what its policy says about it
@@ -252,6 +258,18 @@ struct lv_vcpu_info {
 	char policy_text[LV_REASON_LEN];
 };
 
+/**
+ * struct lv_exit_info - LV_EXIT_INFO: what the reasons of exits are called
+ * @size: of this struct
+ * @index: in: of @exit_reason in struct lv_vcpu_info; ENOENT behind the last
+ * @name: out: empty if it is none
+ */
+struct lv_exit_info {
+	__u32 size;
+	__u32 index;
+	char name[LV_NAME_LEN];
+};
+
 #define LV_POLICY_INFO _IOWR(LV_IOC_TYPE, 0, struct lv_policy_info)
 #define LV_POOL_INFO _IOWR(LV_IOC_TYPE, 1, struct lv_pool_info)
 #define LV_POOL_CREATE _IOWR(LV_IOC_TYPE, 2, struct lv_pool_config)
@@ -261,5 +279,6 @@ struct lv_vcpu_info {
 #define LV_VM_ATTACH _IOW(LV_IOC_TYPE, 6, struct lv_vm_attach)
 #define LV_VM_SET _IOW(LV_IOC_TYPE, 7, struct lv_vm_set)
 #define LV_VCPU_INFO _IOWR(LV_IOC_TYPE, 8, struct lv_vcpu_info)
+#define LV_EXIT_INFO _IOWR(LV_IOC_TYPE, 9, struct lv_exit_info)
 
 #endif /* _UAPI_LINUX_LABVISOR_H */

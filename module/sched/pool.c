@@ -40,14 +40,32 @@ static_assert(LV_PARAM_DEADLINE == LV_CHANGE_DEADLINE);
 
 /* ---- look-up and permission ---- */
 
-static struct lv_vm *lv_vm_find(u32 id)
+/* The lists are in the order of the numbers. */
+static struct lv_kpool *lv_kpool_from(u32 id)
+{
+	struct lv_kpool *kp;
+
+	list_for_each_entry(kp, &lv_sched_pools, list)
+		if (kp->core.id >= id)
+			return kp;
+	return NULL;
+}
+
+static struct lv_vm *lv_vm_from(u32 id)
 {
 	struct lv_vm *vm;
 
 	list_for_each_entry(vm, &lv_sched_vms, sched_list)
-		if (vm->sched.id == id)
+		if (vm->sched.id >= id)
 			return vm;
 	return NULL;
+}
+
+static struct lv_vm *lv_vm_find(u32 id)
+{
+	struct lv_vm *vm = lv_vm_from(id);
+
+	return vm && vm->sched.id == id ? vm : NULL;
 }
 
 static struct lv_sched_vcpu *lv_find_vcpu(struct lv_vm *vm, u32 id)
@@ -109,31 +127,27 @@ static u64 lv_busy(const struct lv_pool *pool)
 
 static long lv_pool_info(union lv_arg *arg)
 {
-	struct lv_kpool *kp, *found = NULL;
 	struct lv_pool_info *info = &arg->pool;
+	struct lv_kpool *kp = lv_kpool_from(info->id);
 
-	list_for_each_entry(kp, &lv_sched_pools, list)
-		if (kp->core.id >= info->id &&
-		    (!found || kp->core.id < found->core.id))
-			found = kp;
-	if (!found)
+	if (!kp)
 		return -ENOENT;
 	*info = (struct lv_pool_info){ .size = info->size };
-	strscpy(info->name, found->name, LV_NAME_LEN);
-	lv_get_cpus(info->cpus, &found->cpus);
+	strscpy(info->name, kp->name, LV_NAME_LEN);
+	lv_get_cpus(info->cpus, &kp->cpus);
 
-	lv_pool_lock(found);
-	info->id = found->core.id;
-	strscpy(info->policy, found->core.ops->name, LV_NAME_LEN);
-	strscpy(info->fault, found->core.fault ?: "", LV_REASON_LEN);
-	info->slice_ns = found->core.slice;
-	info->nr_vms = found->core.nr_vms;
-	info->nr_vcpus = found->core.nr_vcpus;
-	info->nr_cpus = found->core.nr_cpus;
-	info->switches = found->core.switches;
-	info->now_ns = found->core.now;
-	info->busy_ns = lv_busy(&found->core);
-	lv_pool_unlock(found);
+	lv_pool_lock(kp);
+	info->id = kp->core.id;
+	strscpy(info->policy, kp->core.ops->name, LV_NAME_LEN);
+	strscpy(info->fault, kp->core.fault ?: "", LV_REASON_LEN);
+	info->slice_ns = kp->core.slice;
+	info->nr_vms = kp->core.nr_vms;
+	info->nr_vcpus = kp->core.nr_vcpus;
+	info->nr_cpus = kp->core.nr_cpus;
+	info->switches = kp->core.switches;
+	info->now_ns = kp->core.now;
+	info->busy_ns = lv_busy(&kp->core);
+	lv_pool_unlock(kp);
 	return 0;
 }
 
@@ -211,18 +225,17 @@ static int lv_change(struct lv_pool_config *config, struct cpumask *cpus)
 
 static int lv_create(struct lv_pool_config *config, struct cpumask *cpus)
 {
-	int err;
+	int id, err;
 
 	if (!lv_name_valid(config->name) || !(config->flags & LV_POOL_CPUS))
 		return -EINVAL;
-	err = lv_kpool_create(config->name, cpus);
-	if (err < 0)
-		return err;
-	config->id = err;
-	config->flags &= ~LV_POOL_CPUS;
+	id = lv_kpool_create(config->name, cpus);
+	if (id < 0)
+		return id;
+	config->id = id;
 	err = lv_change(config, cpus);
 	if (err)
-		lv_kpool_delete(config->id);
+		lv_kpool_delete(id);
 	return err;
 }
 
@@ -277,25 +290,21 @@ static void lv_get_params(struct lv_vm_params *to,
 
 static long lv_vm_info(union lv_arg *arg)
 {
-	struct lv_vm *vm, *found = NULL;
 	struct lv_vm_info *info = &arg->vm;
+	struct lv_vm *vm = lv_vm_from(info->id);
 
-	list_for_each_entry(vm, &lv_sched_vms, sched_list)
-		if (vm->sched.id >= info->id &&
-		    (!found || vm->sched.id < found->sched.id))
-			found = vm;
-	if (!found)
+	if (!vm)
 		return -ENOENT;
 	*info = (struct lv_vm_info){
 		.size = info->size,
-		.id = found->sched.id,
-		.pool = found->sched.pool->id,
-		.pid = pid_vnr(found->creator),
-		.uid = from_kuid_munged(current_user_ns(), found->owner),
-		.nr_vcpus = found->sched.nr_vcpus,
+		.id = vm->sched.id,
+		.pool = vm->sched.pool->id,
+		.pid = pid_vnr(vm->creator),
+		.uid = from_kuid_munged(current_user_ns(), vm->owner),
+		.nr_vcpus = vm->sched.nr_vcpus,
 	};
-	strscpy(info->comm, found->comm, LV_NAME_LEN);
-	lv_get_params(&info->params, &found->sched.params);
+	strscpy(info->comm, vm->comm, LV_NAME_LEN);
+	lv_get_params(&info->params, &vm->sched.params);
 	return 0;
 }
 

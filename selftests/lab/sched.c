@@ -17,7 +17,7 @@
 
 #define IPI 0x51
 #define TIMER 0x52
-#define MAX_GUESTS 8
+#define PATIENCE 300 /* s: for emulators, and kernels that check */
 #define MAX_POLICIES 16
 
 static volatile u32 nr_cpus;
@@ -87,10 +87,12 @@ static void talk_cpu(void)
 }
 
 static void (*volatile main_of_all)(void);
+static volatile u32 nr_up;
 
 static void ap_start(void)
 {
 	apic_enable();
+	__atomic_fetch_add(&nr_up, 1, __ATOMIC_SEQ_CST);
 	main_of_all();
 }
 
@@ -105,6 +107,8 @@ static void boot(void)
 	apic_icr(0, ICR_OTHERS | ICR_INIT | ICR_ASSERT);
 	for (i = 1; i < nr_cpus; i++)
 		apic_icr(i, ICR_SIPI | SIPI_GPA >> 12);
+	while (nr_up < nr_cpus - 1)
+		pause_cpu();
 	main_of_all();
 }
 
@@ -190,23 +194,13 @@ static u64 beat(struct guest *g, u32 i)
 	return GUEST_VAR(g->vm, beats[i]);
 }
 
-/* Each vCPU of the guest has run since. */
-static void wait_for_beats(struct guest *g)
-{
-	u64 before[MAX_VCPUS];
-	u32 i;
-
-	for (i = 0; i < g->n; i++)
-		before[i] = beat(g, i);
-	for (i = 0; i < g->n; i++)
-		while (beat(g, i) == before[i])
-			usleep(500);
-}
-
 static int create_pool(const char *name, const char *policy, u64 cpus)
 {
+	/* Short slices: eight vCPUs have their turns in no time. */
 	struct lv_pool_config c = { .size = sizeof(c),
-				    .flags = LV_POOL_CPUS | LV_POOL_POLICY };
+				    .slice_ns = 500000,
+				    .flags = LV_POOL_CPUS | LV_POOL_POLICY |
+					     LV_POOL_SLICE };
 	int err;
 
 	strcpy(c.name, name);
@@ -249,6 +243,17 @@ static void delete_pool(u32 pool)
 	MUST(dev, LV_POOL_DELETE, &id);
 }
 
+/* A test that was cut short has left its pool behind. */
+static void delete_leftovers(void)
+{
+	struct lv_pool_info info = { .size = sizeof(info), .id = 1 };
+
+	while (!dev_ioctl(dev, LV_POOL_INFO, &info)) {
+		delete_pool(info.id);
+		info.id++;
+	}
+}
+
 static struct lv_pool_info pool_info(u32 pool)
 {
 	struct lv_pool_info info = { .size = sizeof(info), .id = pool };
@@ -265,6 +270,46 @@ static struct lv_vcpu_info vcpu_info(struct guest *g, u32 index)
 
 	MUST(dev, LV_VCPU_INFO, &info);
 	return info;
+}
+
+/* For whoever has to find out why a guest stalls. */
+static void describe(struct guest *g)
+{
+	static const char *const states[] = { "free", "out", "ready",
+					      "running" };
+	struct lv_vcpu_info info;
+	u32 i;
+
+	for (i = 0; i < g->n; i++) {
+		info = vcpu_info(g, i);
+		printf("# vm %u vcpu %u: %s%s cpu %d, %llu dispatches, beat %llu, exits %llu, run %llu steal %llu away %llu ready %llu blocked %llu out %llu us, stops %llu %llu %llu %llu %llu %llu %llu\n",
+		       g->id, i, states[info.state & 3],
+		       info.parked ? " parked" : "", (int)info.cpu,
+		       info.dispatches, (unsigned long long)beat(g, i),
+		       info.exits, info.time_ns[0] / 1000,
+		       info.time_ns[1] / 1000, info.time_ns[2] / 1000,
+		       info.time_ns[3] / 1000, info.time_ns[5] / 1000,
+		       info.time_ns[6] / 1000, info.stops[1], info.stops[2],
+		       info.stops[3], info.stops[4], info.stops[5],
+		       info.stops[6], info.stops[7]);
+	}
+}
+
+/* Each vCPU of the guest has run since. */
+static void wait_for_beats(struct guest *g)
+{
+	u64 before[MAX_VCPUS];
+	u32 i, tries = 0;
+
+	for (i = 0; i < g->n; i++)
+		before[i] = beat(g, i);
+	for (i = 0; i < g->n; i++) {
+		while (beat(g, i) == before[i]) {
+			usleep(500);
+			if (++tries % 10000 == 0)
+				describe(g);
+		}
+	}
 }
 
 static u64 all_cpus(void)
@@ -306,6 +351,7 @@ FIXTURE_SETUP(pool)
 		SKIP(return, "KVM has no pools");
 	dev = lab_open();
 	find_policies();
+	delete_leftovers();
 	self->id = must_create("test", "rr", all_cpus());
 	for (i = 0; i < 4; i++) {
 		self->g[i] = guest_new(mains[i], 2);
@@ -334,7 +380,7 @@ static void all_run(struct guest **g)
 		wait_for_beats(g[i]);
 }
 
-TEST_F(pool, all_run)
+TEST_F_TIMEOUT(pool, all_run, PATIENCE)
 {
 	struct lv_vcpu_info info;
 	u32 i;
@@ -355,7 +401,7 @@ TEST_F(pool, all_run)
 }
 
 /* A policy may refuse what it cannot do: then the one before goes on. */
-TEST_F(pool, switch_policies)
+TEST_F_TIMEOUT(pool, switch_policies, PATIENCE)
 {
 	u32 i, refused = 0, n = lab_param("SWITCHES", 200);
 	int err;
@@ -373,7 +419,7 @@ TEST_F(pool, switch_policies)
 	EXPECT_EQ(n - refused, pool_info(self->id).switches - 1);
 }
 
-TEST_F(pool, move_vms)
+TEST_F_TIMEOUT(pool, move_vms, PATIENCE)
 {
 	u32 i, n = lab_param("MOVES", 100);
 
@@ -385,7 +431,7 @@ TEST_F(pool, move_vms)
 }
 
 /* A CPU goes and comes while guests run on it. */
-TEST_F(pool, cpu_hotplug)
+TEST_F_TIMEOUT(pool, cpu_hotplug, PATIENCE)
 {
 	static const char path[] = "/sys/devices/system/cpu/cpu1/online";
 	u32 i;
@@ -484,7 +530,7 @@ static void wait_for_victim(struct victim *v)
 		usleep(500);
 }
 
-TEST_F(pool, stopped_threads_block_nobody)
+TEST_F_TIMEOUT(pool, stopped_threads_block_nobody, PATIENCE)
 {
 	void (*const mains[])(void) = { spin_cpu, nap_cpu, talk_cpu };
 	struct victim v;
@@ -506,7 +552,7 @@ TEST_F(pool, stopped_threads_block_nobody)
 	}
 }
 
-TEST_F(pool, killed_launchers)
+TEST_F_TIMEOUT(pool, killed_launchers, PATIENCE)
 {
 	void (*const mains[])(void) = { spin_cpu, nap_cpu, relay_cpu,
 					talk_cpu };

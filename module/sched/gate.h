@@ -34,6 +34,7 @@ struct lv_kpool {
 	struct list_head list;
 	struct cpumask cpus; /* configured, online or not */
 	struct module *owner; /* of the policy, NULL: built in */
+	char fault[96]; /* why one was thrown out */
 	char name[LV_SCHED_NAME];
 };
 

@@ -218,8 +218,13 @@ static void lv_thrown(struct work_struct *work)
 	why = READ_ONCE(kp->core.fault);
 	if (!why || !lv_kpool_is_host(kp))
 		return;
+	/* The reason may be a string of the module that goes. */
+	strscpy(kp->fault, why, sizeof(kp->fault));
+	lv_pool_lock(kp);
+	kp->core.fault = kp->fault;
+	lv_pool_unlock(kp);
 	pr_warn_ratelimited("pool %s: its policy was thrown out, it %s\n",
-			    kp->name, why);
+			    kp->name, kp->fault);
 	module_put(kp->owner);
 	kp->owner = NULL;
 	lv_unpin_all(kp);

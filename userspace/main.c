@@ -18,6 +18,7 @@ static const struct command {
 } commands[] = {
 	{ "run", cmd_run },
 	{ "exec", cmd_exec },
+	{ "sched", cmd_sched },
 };
 
 static const struct command *find_command(const char *name)
@@ -73,6 +74,7 @@ static const struct argp argp = {
 	       "\vCommands:\n"
 	       "  run    boot a Linux kernel\n"
 	       "  exec   run a bare-metal guest\n"
+	       "  sched  schedule vCPUs: pools, policies, statistics\n"
 	       "\n"
 	       "'labvisor COMMAND --help' tells about each. The manual page is "
 	       "labvisor(1).",

@@ -21,5 +21,6 @@ extern const struct argp vm_argp;
 
 int cmd_run(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_sched(int argc, char **argv);
 
 #endif

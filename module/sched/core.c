@@ -135,9 +135,12 @@ static void lv_dequeue(struct lv_sched_vcpu *v)
 
 struct lv_sched_vcpu *lv_sched_first(const struct lv_sched_cpu *cpu)
 {
-	struct lv_sched_vcpu *mine = cpu->ready.first;
-	struct lv_sched_vcpu *shared = cpu->pool->ready.first;
+	struct lv_sched_vcpu *mine, *shared;
 
+	if (!cpu || !cpu->pool)
+		return NULL;
+	mine = cpu->ready.first;
+	shared = cpu->pool->ready.first;
 	if (!mine || !shared)
 		return mine ?: shared;
 	if (mine->rank != shared->rank)
@@ -905,6 +908,7 @@ static void lv_unlink_cpu(struct lv_sched_cpu *cpu)
 	while (*at != cpu)
 		at = &(*at)->next;
 	*at = cpu->next;
+	cpu->scratch = ~0ULL;
 	cpu->pool->nr_cpus--;
 	cpu->pool->nr_idle--;
 }
@@ -939,6 +943,7 @@ int lv_core_cpu_remove(struct lv_sched_cpu *cpu, bool forced)
 		lv_sched_fault(pool, "cannot do with fewer CPUs");
 	else if (remove)
 		remove(cpu);
+	lv_evict(cpu);
 	WRITE_ONCE(cpu->pool, NULL);
 	cpu->next = NULL;
 	cpu->timer = 0;

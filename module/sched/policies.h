@@ -8,7 +8,12 @@
 /* host is in core.c */
 #define LV_POLICIES(X) \
 	X(host)        \
-	X(rr)
+	X(rr)          \
+	X(credit)      \
+	X(edf)         \
+	X(gang)        \
+	X(relaxed)     \
+	X(partition)
 
 #define LV_DECLARE_POLICY(name) \
 	extern const struct lv_sched_ops lv_sched_##name;

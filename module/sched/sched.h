@@ -264,7 +264,8 @@ struct lv_ready_queue {
  * @curr: the vCPU that has it, or NULL
  * @until: when the slice of @curr ends, LV_SLICE_FOREVER: never
  * @priv: policy: its own data; 0 at cpu_add()
- * @scratch: policy: for admit(), which may not touch @priv
+ * @scratch: policy: for admit(), which may not touch @priv; ~0 in one that is not
+ *	in the list of CPUs any more, but a @home still
  *
  * The rest belongs to the core.
  */

@@ -102,6 +102,7 @@ EXPORT_SYMBOL_GPL(lv_sched_choose);
 EXPORT_SYMBOL_GPL(lv_sched_resched);
 EXPORT_SYMBOL_GPL(lv_sched_cut);
 EXPORT_SYMBOL_GPL(lv_sched_park);
+EXPORT_SYMBOL_GPL(lv_sched_park_until);
 EXPORT_SYMBOL_GPL(lv_sched_unpark);
 EXPORT_SYMBOL_GPL(lv_sched_requeue);
 EXPORT_SYMBOL_GPL(lv_sched_timer);

@@ -165,10 +165,17 @@ static struct guest *guest_new(void (*main)(void), u32 n)
 	return g;
 }
 
+static void ignore_signal(int signal)
+{
+}
+
 static void guest_start(struct guest *g)
 {
+	/* Of vcpu_kick() */
+	struct sigaction action = { .sa_handler = ignore_signal };
 	u32 i;
 
+	sigaction(SIGUSR1, &action, NULL);
 	for (i = 0; i < g->n; i++)
 		if (pthread_create(&g->vcpus[i]->thread, NULL, run_vcpu,
 				   g->vcpus[i]))

@@ -484,9 +484,3 @@ int cmd_sched_unload(int argc, char **argv)
 	return 0;
 }
 
-/* The simulator's file replaces it. */
-int __attribute__((weak)) cmd_sched_sim(int argc, char **argv)
-{
-	(void)argc, (void)argv;
-	die(EXIT_HOST, "the simulator is not built in");
-}

@@ -130,7 +130,8 @@ static void *run_vcpu(void *arg)
 
 	do {
 		err = vcpu_run(vcpu);
-	} while (!err && vcpu->run->exit_reason == KVM_EXIT_IO);
+	} while ((!err && vcpu->run->exit_reason == KVM_EXIT_IO) ||
+		 (err == -EINTR && !vcpu->run->immediate_exit));
 	if (err != -EINTR)
 		die("vCPU %u stopped: %s", vcpu->id, vcpu_describe(vcpu));
 	return NULL;
@@ -410,11 +411,12 @@ TEST_F_TIMEOUT(pool, all_run, PATIENCE)
 /* A policy may refuse what it cannot do: then the one before goes on. */
 TEST_F_TIMEOUT(pool, switch_policies, PATIENCE)
 {
-	u32 i, refused = 0, n = lab_param("SWITCHES", 200);
+	u32 i, refused = 0, seed = 1, n = lab_param("SWITCHES", 200);
 	int err;
 
 	for (i = 0; i < n; i++) {
-		err = set_policy(self->id, policies[i * 7 % nr_policies]);
+		err = set_policy(self->id,
+				 policies[rand_r(&seed) % nr_policies]);
 		if (err)
 			ASSERT_EQ(-ENOSPC, err);
 		refused += !!err;

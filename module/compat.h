@@ -56,6 +56,13 @@
 #define lv_handle_work(vcpu) xfer_to_guest_mode_handle_work(vcpu)
 #endif
 
+/* 6.4: what a hypercall tells of the guest's mode is a bit of its flags. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#define lv_hypercall_mode flags
+#else
+#define lv_hypercall_mode longmode
+#endif
+
 /* 6.12: KVM takes virtualization as soon as it is loaded, if not told otherwise. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 #define LV_RIVAL_HINT ", or load kvm with enable_virt_at_load=0"

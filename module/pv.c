@@ -544,7 +544,7 @@ static long lv_hc_map(struct lv_vcpu *v)
 	v->run->hypercall = (typeof(v->run->hypercall)){
 		.nr = KVM_HC_MAP_GPA_RANGE,
 		.args = { gpa, pages, v->regs[LV_RDX] & mask },
-		.longmode = longmode,
+		.lv_hypercall_mode = longmode,
 	};
 	return LV_TO_USER;
 }

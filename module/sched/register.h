@@ -19,6 +19,7 @@ int lv_sched_register(const struct lv_sched_ops *ops, struct module *owner);
 
 /**
  * lv_sched_unregister - take it back
+ * @ops: what was registered
  *
  * Pools that still use it get the policy "host". Nothing calls it any more when
  * this returns.

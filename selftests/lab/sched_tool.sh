@@ -106,7 +106,7 @@ usage()
 refused()
 {
 	fails 1 "no pool 'none'" switch none rr &&
-		fails 1 "no policy 'none', but host rr" switch first none &&
+		fails 1 "no policy 'none', but host " switch first none &&
 		fails 1 "the default pool stays" switch default rr &&
 		fails 1 "the default pool stays" delete default &&
 		fails 1 "a pool 'first' already" create first --cpus 0 &&
@@ -177,6 +177,7 @@ top()
 
 top_ends()
 {
+	: >"$scratch/out"
 	./labvisor sched top -b --delay 50ms >"$scratch/out" 2>"$scratch/err" &
 	until grep -q '^2/0' "$scratch/out"; do :; done
 	kill -TERM $!

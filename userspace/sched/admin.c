@@ -483,4 +483,3 @@ int cmd_sched_unload(int argc, char **argv)
 		sched_unload(names.texts[i]);
 	return 0;
 }
-

@@ -15,6 +15,7 @@
 #include <asm/pvclock-abi.h>
 #include <asm/tsc.h>
 
+#include "compat.h"
 #include "labvisor.h"
 
 #define LV_TSC_TOLERANCE_PPM 250

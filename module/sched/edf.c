@@ -92,7 +92,7 @@ static int edf_admit(struct lv_pool *pool)
 	edf_keep_homes(pool);
 	lv_for_each_pool_vm(vm, pool) lv_for_each_vm_vcpu(
 		v, vm) if (v->params.period_ns && !v->scratch &&
-			   !edf_find_home(v, pool)) return -EBUSY;
+			   !edf_find_home(v, pool)) return -ENOSPC;
 	return 0;
 }
 

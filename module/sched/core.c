@@ -533,7 +533,7 @@ void lv_core_ready(struct lv_sched_vcpu *v, enum lv_wake why)
 	}
 	lv_become_ready(v, why);
 	/* Where it was last its data may still be in the caches. */
-	if (v->cpu && v->cpu->pool == v->pool)
+	if (v->cpu)
 		lv_fill(v->cpu);
 	lv_fill_all(v->pool);
 	if (lv_waits(v))
@@ -890,15 +890,19 @@ void lv_core_cpu_add(struct lv_pool *pool, struct lv_sched_cpu *cpu)
 	lv_attach_cpu(cpu);
 }
 
-/* Whoever is still at home there has to move. */
+/* Whoever is still at home there has to move, and nobody points to it any more. */
 static void lv_evict(struct lv_sched_cpu *cpu)
 {
 	struct lv_sched_vcpu *v;
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_vm(vm, cpu->pool)
-		lv_for_each_vm_vcpu(v, vm) if (v->home == cpu)
+	lv_for_each_pool_vm(vm, cpu->pool) lv_for_each_vm_vcpu(v, vm)
+	{
+		if (v->home == cpu)
 			lv_sched_requeue(v, v->key, NULL);
+		if (v->cpu == cpu)
+			v->cpu = NULL;
+	}
 }
 
 static void lv_unlink_cpu(struct lv_sched_cpu *cpu)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "load.h"
 #include "tool.h"
 
 /* What the options of create and set say of a pool, and those of set of a VM. */
@@ -416,22 +417,7 @@ int cmd_sched_attach(int argc, char **argv)
 	return 0;
 }
 
-/* ---- policies in BPF: load.c replaces these two ---- */
-
-void sched_load(char **paths);
-void sched_unload(const char *name);
-
-void __attribute__((weak)) sched_load(char **paths)
-{
-	(void)paths;
-	die(EXIT_HOST, "policies written in BPF are not built in");
-}
-
-void __attribute__((weak)) sched_unload(const char *name)
-{
-	(void)name;
-	die(EXIT_HOST, "policies written in BPF are not built in");
-}
+/* ---- policies in BPF ---- */
 
 static error_t parse_names(int key, char *arg, struct argp_state *state)
 {

@@ -80,6 +80,26 @@ static inline void lv_eventfd_signal(struct eventfd_ctx *ctx)
 #endif
 }
 
+/*
+ * 6.9: a module may bring struct_ops of its own, if the kernel is configured for
+ * BTF of modules. 6.11: their callbacks are told of the link, too.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0) && \
+	defined(CONFIG_BPF_JIT) && defined(CONFIG_DEBUG_INFO_BTF_MODULES)
+#define LV_BPF_POLICIES
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#define LV_BPF_LINK_ARG , struct bpf_link *link
+#else
+#define LV_BPF_LINK_ARG
+#endif
+/* 6.10: one step nearer. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define lv_bpf_sleepable(prog) ((prog)->sleepable)
+#else
+#define lv_bpf_sleepable(prog) ((prog)->aux->sleepable)
+#endif
+
 /* 6.13: hrtimer_setup() takes the function, too; hrtimer_init() goes later. */
 static inline void
 lv_hrtimer_setup(struct hrtimer *timer,

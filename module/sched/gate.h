@@ -102,4 +102,6 @@ bool lv_name_valid(const char *name);
 const struct lv_policy *lv_policy_at(u32 index);
 int lv_pool_set_policy(struct lv_kpool *kp, const char *name);
 
+void lv_bpf_register(void); /* bpf.c */
+
 #endif /* LABVISOR_SCHED_GATE_H */

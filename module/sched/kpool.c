@@ -469,6 +469,7 @@ int lv_sched_init(void)
 	if (err < 0)
 		return err;
 	lv_sched_cpuhp = err;
+	lv_bpf_register();
 	return 0;
 }
 

@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
 defaults=(vmx/debug/1 svm/debug/2 svm/debug/1 vmx/fast/2 vmx/fast/1 svm/stock/2
 	svm/stock/1 svm/6.12/2/short vmx/6.12/1/short vmx/stock/1/short)
 short=(beside_kvm debug dirty_log eventfd fpu irqfd lapic_timer launcher
-	lifetimes memory memslots mitigations power pv smp unload)
+	lifetimes memory memslots mitigations power pv sched_plugins smp unload)
 
 usage()
 {
@@ -141,10 +141,24 @@ build_in()
 		OUT="$to" KSELFTEST="$LAB_BUILD/kselftest" "${@/#/$to/}"
 }
 
+# Policies in BPF, for lab hosts that can load them.
+build_bpf()
+{
+	local libbpf
+
+	if ! printf '%s\n' "${wanted[@]}" | grep -q /6.12/ ||
+	   ! printf '%s\n' "${lab_programs[@]}" | grep -qx sched_plugins; then
+		return
+	fi
+	libbpf=$("$LAB_DIR/libbpf") &&
+	make -s -C "$tests/bpf" OUT="$out" LIBBPF="$libbpf"
+}
+
 build()
 {
 	build_in "$tests/unit" "$unit" "${unit_programs[@]}" &&
 	build_in "$tests" "$out" "${lab_programs[@]}" &&
+	build_bpf &&
 	make -s -C "$LAB_TOP/userspace" OUT="$LAB_BUILD/userspace"
 }
 
@@ -179,7 +193,7 @@ payload_arguments()
 	for path in "$out"/* "$tests"/lab/*.sh "$LAB_BUILD/userspace/labvisor"; do
 		[ ! -e "$path" ] || payload+=(--file "$path")
 	done
-	[ "$driver" = kvm ] || payload+=(--file "$1")
+	[ "$driver" = kvm ] || payload+=(--file "$1" --file "$policy/fair.ko")
 }
 
 # host_options CONFIGURATION: set $options for lab/host. Bochs has one node,
@@ -280,11 +294,14 @@ for test in "${lab_tests[@]}"; do
 	start "the lab: $test" run_here lab "lab-$test" "$tests/$test"
 done
 
-module=none
+module=none policy=none
 for where in "${wanted[@]}"; do
 	[ -n "$(programs_in "$where" || true)" ] || continue
 	IFS=/ read -r _ kernel _ <<<"$where"
-	[ "$driver" = kvm ] || module=$("$LAB_DIR/module" "$kernel")
+	if [ "$driver" = labvisor ]; then
+		module=$("$LAB_DIR/module" "$kernel")
+		policy=$("$LAB_DIR/policy-module" "$kernel")
+	fi
 	start "lab host $where: $(programs_in "$where" | wc -l) programs" \
 		run_configuration "$where" "$module"
 done

@@ -8,7 +8,8 @@
  * behind by more than CREDIT_WAIT.
  *
  * A vCPU that wakes up and has not had its share is boosted: it goes first, and
- * preempts others when they have run for CREDIT_RATE, but for CREDIT_BOOST only.
+ * preempts others when they have run for CREDIT_RATE, but for CREDIT_BOOST only;
+ * not if its VM is out of its cap.
  * Time is charged as it was used, to the nanosecond, not sampled by ticks; so
  * there is no moment at which it pays to yield or to halt.
  *
@@ -39,6 +40,7 @@ struct credit_vm {
 	u64 tokens_at; /* as of then */
 	u32 active; /* vCPUs that want to run and may */
 	u32 weight; /* as counted in the pool's */
+	u64 dry; /* until then nobody begins a slice, but waits for tokens */
 };
 
 struct credit_vcpu {
@@ -114,14 +116,20 @@ static void credit_refill(struct lv_sched_vcpu *v)
 	vm->tokens = min(vm->tokens, most);
 }
 
-/* No tokens: wait until there are half as many as there can be. */
+/*
+ * No tokens: all wait until there are half as many as there can be, else whoever
+ * comes first would use up each little one, and others never see enough.
+ */
 static void credit_park(struct lv_sched_vcpu *v)
 {
+	struct credit_vm *vm = credit_vm(v);
 	u32 cap = v->vm->params.cap;
-	u64 lacks = CREDIT_WINDOW / 200 * cap - credit_vm(v)->tokens;
+	u64 lacks = CREDIT_WINDOW / 200 * cap - vm->tokens;
 
 	credit_activate(v, false);
-	lv_sched_park_until(v, v->pool->now + div_u64(lacks * 100, cap));
+	if (vm->dry <= v->pool->now)
+		vm->dry = v->pool->now + div_u64(lacks * 100, cap) + 1;
+	lv_sched_park_until(v, vm->dry);
 }
 
 static void credit_release(struct lv_sched_vcpu *v)
@@ -149,6 +157,7 @@ static void credit_params(struct lv_sched_vcpu *v)
 	struct credit_vm *vm = credit_vm(v);
 
 	credit_refill(v);
+	vm->dry = 0;
 	if (vm->active) {
 		credit_pool(v)->weight += v->vm->params.weight - vm->weight;
 		vm->weight = v->vm->params.weight;
@@ -168,7 +177,8 @@ static void credit_wake(struct lv_sched_vcpu *v, u32 why)
 	credit_activate(v, true);
 	credit_place(v);
 	v->slice = v->pool->slice;
-	if (why >= LV_WAKE_USER || c->vtime > credit_pool(v)->clock)
+	if (why >= LV_WAKE_USER || c->vtime > credit_pool(v)->clock ||
+	    v->pool->now < credit_vm(v)->dry)
 		return;
 	v->key = 0;
 	v->slice = CREDIT_BOOST;
@@ -231,7 +241,8 @@ static bool credit_may_run(struct lv_sched_vcpu *v)
 	if (!v->vm->params.cap)
 		return true;
 	credit_refill(v);
-	return credit_vm(v)->tokens >= (s64)LV_SLICE_MIN;
+	return v->pool->now >= credit_vm(v)->dry &&
+	       credit_vm(v)->tokens >= (s64)LV_SLICE_MIN;
 }
 
 static void credit_pick(struct lv_sched_cpu *cpu)

@@ -39,6 +39,7 @@ struct gang_vcpu {
 	/* of the gang */
 	u8 state;
 	u8 size, want; /* vCPUs, those that want to run; 255 at most */
+	u8 first; /* who comes first, if not all fit */
 	struct lv_sched_vcpu *next, *prev;
 	u32 reserved; /* CPUs */
 	u64 until; /* when its slice ends */
@@ -98,11 +99,26 @@ static u32 gang_needs(struct lv_pool *pool, struct lv_sched_vcpu *gang)
 	return min_t(u32, gang_vcpu(gang)->size, pool->nr_cpus);
 }
 
+/* The members from the @from-th to before the @to-th. */
+static void gang_unpark(struct lv_sched_vcpu *gang, u32 from, u32 to)
+{
+	struct lv_sched_vcpu *v;
+	u32 nr = 0;
+
+	lv_for_each_vm_vcpu(v, gang->vm)
+	{
+		if (gang_vcpu(v)->leader != gang)
+			continue;
+		if (nr >= from && nr < to)
+			lv_sched_unpark(v);
+		nr++;
+	}
+}
+
 static void gang_begin(struct lv_sched_vcpu *gang)
 {
 	struct gang_pool *p = gang_pool(gang->pool);
 	struct gang_vcpu *g = gang_vcpu(gang);
-	struct lv_sched_vcpu *v;
 
 	gang_unlink(&p->waiting, gang);
 	gang_append(&p->active, gang);
@@ -110,8 +126,9 @@ static void gang_begin(struct lv_sched_vcpu *gang)
 	g->reserved = gang_needs(gang->pool, gang);
 	g->until = gang->pool->now + gang->pool->slice;
 	p->reserved += g->reserved;
-	lv_for_each_vm_vcpu(v, gang->vm) if (gang_vcpu(v)->leader == gang)
-		lv_sched_unpark(v);
+	g->first = (g->first + 1) % g->size;
+	gang_unpark(gang, g->first, g->size);
+	gang_unpark(gang, 0, g->first);
 }
 
 /* Whatever it is doing: it has no turn, and waits for one if it wants it. */
@@ -286,31 +303,48 @@ static void gang_wake(struct lv_sched_vcpu *v, u32 why)
 static void gang_stop(struct lv_sched_vcpu *v, u32 why)
 {
 	struct lv_sched_vcpu *gang = gang_vcpu(v)->leader;
+	bool lost = why == LV_STOP_PREEMPT && !gang_vcpu(v)->leaving;
 
 	gang_leaves(v, false);
-	if (v->state != LV_SCHED_READY) {
+	if (v->state != LV_SCHED_READY)
 		gang_wants(v, false);
-		if (!gang_vcpu(gang)->want)
-			gang_end(gang);
-	}
-	gang_turn(v->pool);
+	if (lost || !gang_vcpu(gang)->want)
+		gang_end(gang);
+	/* The CPU itself is going: who is next, cpu_remove() says. */
+	if (lost)
+		lv_sched_timer(v->pool, v->pool->now + LV_SLICE_MIN);
+	else
+		gang_turn(v->pool);
 }
 
 static void gang_pick(struct lv_sched_cpu *cpu)
 {
 	struct lv_sched_vcpu *v = lv_sched_first(cpu);
-	bool fits;
+	u64 slice = LV_SLICE_FOREVER;
+	u32 size;
 
 	if (!v)
 		return;
-	fits = gang_vcpu(gang_vcpu(v)->leader)->size <= cpu->pool->nr_cpus;
-	lv_sched_choose(cpu, v, fits ? LV_SLICE_FOREVER : cpu->pool->slice);
+	size = gang_vcpu(gang_vcpu(v)->leader)->size;
+	if (size > cpu->pool->nr_cpus) /* one turn for each */
+		slice = max(div_u64(cpu->pool->slice * cpu->pool->nr_cpus,
+				    size),
+			    LV_SLICE_MIN);
+	lv_sched_choose(cpu, v, slice);
 }
 
 /* ---- CPUs ---- */
 
+/* A gang that is too large gets each CPU that there is. */
 static void gang_cpu_add(struct lv_sched_cpu *cpu)
 {
+	struct gang_pool *p = gang_pool(cpu->pool);
+	struct lv_sched_vcpu *gang = p->active.first;
+
+	if (gang && gang_vcpu(gang)->size > gang_vcpu(gang)->reserved) {
+		gang_vcpu(gang)->reserved++;
+		p->reserved++;
+	}
 	gang_turn(cpu->pool);
 }
 

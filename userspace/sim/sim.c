@@ -226,11 +226,25 @@ void sim_recheck_spin(struct sim_vcpu *v)
 
 /* ---- policy "host": each CPU runs its turn of what there is ---- */
 
+static void host_unqueue(struct sim_vcpu *v)
+{
+	struct sim_vcpu **at = &v->sim->host_first, *last = NULL;
+
+	if (!v->host_queued)
+		return;
+	v->host_queued = false;
+	for (; *at != v; at = &(*at)->host_next)
+		last = *at;
+	*at = v->host_next;
+	if (v->sim->host_last == v)
+		v->sim->host_last = last;
+}
+
 static void host_leave(struct sim_vcpu *v)
 {
 	u32 i;
 
-	v->host_queued = false;
+	host_unqueue(v);
 	for (i = 0; i < v->sim->config.cpus; i++)
 		if (v->sim->cpus[i].host_curr == v) {
 			v->sim->cpus[i].host_curr = NULL;
@@ -243,13 +257,10 @@ static struct sim_vcpu *host_next(struct sim *sim)
 	struct sim_vcpu *v;
 
 	while ((v = sim->host_first)) {
-		sim->host_first = v->host_next;
-		if (v->host_queued && v->core.state == LV_SCHED_FREE)
+		host_unqueue(v);
+		if (v->core.state == LV_SCHED_FREE)
 			break;
-		v->host_queued = false;
 	}
-	if (v)
-		v->host_queued = false;
 	return v;
 }
 
@@ -378,7 +389,10 @@ static void kicked(struct sim *sim, struct sim_event *event)
 	struct sim_vcpu *v = container_of(event, struct sim_vcpu, kicked);
 	struct lv_sched_vcpu *c = &v->core;
 
-	if (v->thread == SIM_HALTED) {
+	if (v->thread == SIM_AT_GATE) {
+		if (c->state == LV_SCHED_OUT)
+			at_gate(v, LV_WAKE_USER);
+	} else if (v->thread == SIM_HALTED) {
 		if (c->state != LV_SCHED_OUT || c->blocked)
 			return;
 		lock(sim);
@@ -413,7 +427,8 @@ void lv_sched_recall(struct lv_sched_vcpu *c)
 	struct sim *sim = v->sim;
 	u64 at = sim->now + sim->config.kick;
 
-	if (v->thread != SIM_IN_GUEST && v->thread != SIM_HALTED)
+	if (v->thread != SIM_IN_GUEST && v->thread != SIM_HALTED &&
+	    v->thread != SIM_AT_GATE)
 		return;
 	if (c->state != LV_SCHED_RUNNING) {
 		host_leave(v);

@@ -6,13 +6,15 @@
  *	exits [NAME]...
  *
  * Prints a line per measurement, fields separated by tabs: name, what it is,
- * and the median, least and largest of the samples. Each sample is one
- * operation. The reading of the clock is taken off, nothing else: where the
+ * the median, least and largest of the samples, and their unit: instructions,
+ * or bytes of the kernel's memory. Each sample is one operation. The reading of the clock is taken off, nothing else: where the
  * guest measures, a figure goes from guest instruction to guest instruction;
  * where the host does, from user space to user space.
  */
 #include <linux/kvm_para.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <linux/membarrier.h>
 #include "guest.h"
 
 #define SAMPLES 63
@@ -28,6 +30,15 @@
 #define X2APIC_ENABLE (1u << 10)
 #define CR0_AM (1u << 18)
 #define CR4_MCE (1u << 6)
+#define GIB (1024 * MIB)
+#define HUGE (2 * MIB)
+#define NR_HUGE 15
+#define HUGE_GPA 0x40000000ul /* large pages, or many */
+#define FEW 15 /* samples of what takes long */
+#define LOG_PAGES 16384u
+#define PIN 5
+#define MANY 64 /* VMs or vCPUs whose memory is counted */
+#define MAPPED (GIB / 4)
 
 /* Guest and host each have their own. */
 static int64_t samples[SAMPLES];
@@ -91,6 +102,13 @@ GUEST(cr0, u64 cr = READ_REG(cr0), WRITE_REG(cr0, cr ^= CR0_AM))
 GUEST(cr4, u64 cr = READ_REG(cr4), WRITE_REG(cr4, cr ^= CR4_MCE))
 GUEST(cr8, NOTHING, WRITE_REG(cr8, i & 1))
 GUEST(dr, NOTHING, WRITE_REG(dr7, 0x400))
+GUEST(rdmsr_direct, NOTHING, rdmsr(MSR_KERNEL_GS))
+GUEST(wrmsr_direct, NOTHING, wrmsr(MSR_KERNEL_GS, i))
+GUEST(rdtsc, NOTHING, rdtsc())
+GUEST(invlpg, NOTHING, asm volatile("invlpg 0x3000" ::: "memory"))
+GUEST(pause, NOTHING, pause_cpu())
+GUEST(xsetbv, WRITE_REG(cr4, READ_REG(cr4) | X86_CR4_OSXSAVE),
+      asm volatile("xsetbv" ::"a"(3), "d"(0), "c"(0)))
 GUEST(pic_in, NOTHING, inb(0x21))
 GUEST(pic_out, NOTHING, outb(0x21, 0xff))
 GUEST(pit_in, NOTHING, inb(0x40))
@@ -102,6 +120,14 @@ GUEST(touch_read, NOTHING, *(volatile u8 *)(PAGES_GPA + i * PAGE_SIZE))
 GUEST(touch_write, NOTHING, *(volatile u8 *)(PAGES_GPA + i * PAGE_SIZE) = 1)
 GUEST(arm, apic_enable();
       apic_write(APIC_LVTT, 2 << 17 | VECTOR), wrmsr(MSR_TSC_DEADLINE, FAR + i))
+
+static void touch_huge_guest(void)
+{
+	u64 i;
+
+	for (i = 0; i < NR_HUGE; i++)
+		TIMED(i, *(volatile u8 *)(HUGE_GPA + i * HUGE) = 1);
+}
 
 static void hypercall_guest(void)
 {
@@ -279,6 +305,28 @@ static void add_present_pages(struct vm *vm)
 	memset(add_slot(vm, 0), 1, PAGES_SIZE);
 }
 
+/* A slot of large pages, if the host has them. */
+static void *add_huge_slot(struct vm *vm)
+{
+	u8 *mem = map_memory((NR_HUGE + 1) * HUGE);
+
+	mem += -(uintptr_t)mem & (HUGE - 1);
+	madvise(mem, NR_HUGE * HUGE, MADV_HUGEPAGE);
+	if (vm_slot(vm, 1, 0, HUGE_GPA, NR_HUGE * HUGE, mem))
+		die("slot 1");
+	return mem;
+}
+
+static void add_absent_huge_pages(struct vm *vm)
+{
+	add_huge_slot(vm);
+}
+
+static void add_present_huge_pages(struct vm *vm)
+{
+	memset(add_huge_slot(vm), 1, NR_HUGE * HUGE);
+}
+
 /* ---- measured by the host ---- */
 
 static struct vcpu *start_guest(struct vm *vm, void (*guest)(void))
@@ -434,6 +482,91 @@ static void user_interrupt(void)
 	end_guest(vcpu);
 }
 
+/* ---- interrupts that the host sends ---- */
+
+static void on_sent_interrupt(struct trap_frame *frame)
+{
+	outl(EVENT_PORT, 2);
+	apic_eoi();
+}
+
+static void receiver_loop(void)
+{
+	trap_handlers[VECTOR] = on_sent_interrupt;
+	apic_enable();
+	mmio_write32(IOAPIC_GPA, 0x10 + 2 * PIN); /* to APIC 0, on an edge */
+	mmio_write32(IOAPIC_GPA + 0x10, VECTOR);
+	for (;;) {
+		outl(EVENT_PORT, 1);
+		sti();
+		asm volatile("nop; cli" ::: "memory");
+	}
+}
+
+static void send_line(struct vm *vm, int fd)
+{
+	struct kvm_irq_level line = { .irq = PIN, .level = 1 };
+
+	MUST(vm->fd, KVM_IRQ_LINE, &line);
+	line.level = 0;
+	MUST(vm->fd, KVM_IRQ_LINE, &line);
+}
+
+static void send_eventfd(struct vm *vm, int fd)
+{
+	const u64 one = 1;
+
+	if (write(fd, &one, sizeof(one)) != sizeof(one))
+		die("eventfd");
+}
+
+static void send_msi(struct vm *vm, int fd)
+{
+	struct kvm_msi msi = { .address_lo = APIC_GPA, .data = VECTOR };
+
+	MUST(vm->fd, KVM_SIGNAL_MSI, &msi);
+}
+
+/* From the call that sends an interrupt to the first exit of its handler. */
+static void time_interrupts(void (*send)(struct vm *vm, int fd))
+{
+	struct vm *vm = vm_new_irqchip();
+	struct vcpu *vcpu = start_guest(vm, receiver_loop);
+	struct kvm_irqfd irqfd = {
+		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.gsi = PIN,
+	};
+	u64 i;
+
+	MUST(vm->fd, KVM_IRQFD, &irqfd);
+	for (i = 0; i < SAMPLES; i++) {
+		run_to(vcpu, KVM_EXIT_IO);
+		TIMED(i, {
+			send(vm, irqfd.fd);
+			run_to(vcpu, KVM_EXIT_IO);
+		});
+	}
+	end_guest(vcpu);
+	close(irqfd.fd);
+}
+
+static void irq_line(void)
+{
+	time_interrupts(send_line);
+}
+
+static void irq_fd(void)
+{
+	time_interrupts(send_eventfd);
+}
+
+static void irq_msi(void)
+{
+	time_interrupts(send_msi);
+}
+
+/* ---- dirty log ---- */
+
 static void rewrite_guest(void)
 {
 	u64 i;
@@ -459,6 +592,45 @@ static void dirty_write(void)
 	vcpu_sync(vcpu);
 	memcpy(samples, (void *)&GUEST_VAR(vm, samples), sizeof(samples));
 	end_guest(vcpu);
+}
+
+static void one_percent_guest(void)
+{
+	u64 i;
+
+	for (i = 0; i < LOG_PAGES; i++)
+		*(volatile u8 *)(HUGE_GPA + i * PAGE_SIZE) = 1;
+	for (;;) {
+		guest_sync(1);
+		for (i = 0; i < LOG_PAGES; i += 100)
+			*(volatile u8 *)(HUGE_GPA + i * PAGE_SIZE) = 2;
+	}
+}
+
+/* Read the log; then the guest writes to one page in a hundred. */
+static void dirty_round(void)
+{
+	static u64 bitmap[LOG_PAGES / 64];
+	struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = bitmap };
+	u8 *mem = map_memory(LOG_PAGES * PAGE_SIZE);
+	struct vm *vm = vm_new();
+	struct vcpu *vcpu;
+	u64 i;
+
+	if (vm_slot(vm, 1, KVM_MEM_LOG_DIRTY_PAGES, HUGE_GPA,
+		    LOG_PAGES * PAGE_SIZE, mem))
+		die("slot 1");
+	vcpu = start_guest(vm, one_percent_guest);
+	vcpu_sync(vcpu);
+	MUST(vm->fd, KVM_GET_DIRTY_LOG, &log);
+	vcpu_sync(vcpu);
+	for (i = 0; i < FEW; i++)
+		TIMED(i, {
+			MUST(vm->fd, KVM_GET_DIRTY_LOG, &log);
+			vcpu_sync(vcpu);
+		});
+	end_guest(vcpu);
+	munmap(mem, LOG_PAGES * PAGE_SIZE);
 }
 
 static volatile u32 turn, woken;
@@ -573,6 +745,143 @@ static void create_vcpu(void)
 	vm_free(vm);
 }
 
+static void create_big_vm(int sys, void *mem, unsigned int nr_vcpus)
+{
+	struct kvm_userspace_memory_region region = {
+		.memory_size = GIB,
+		.userspace_addr = (uintptr_t)mem,
+	};
+	int vm = MUST(sys, KVM_CREATE_VM, 0);
+	unsigned int i;
+
+	MUST(vm, KVM_SET_USER_MEMORY_REGION, &region);
+	for (i = 0; i < nr_vcpus; i++)
+		close(MUST(vm, KVM_CREATE_VCPU, i));
+	close(vm);
+}
+
+static void *map_gib(void)
+{
+	void *mem = mmap(NULL, GIB, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED)
+		die("mmap: %m");
+	return mem;
+}
+
+static void create_big_vms(unsigned int nr_vcpus)
+{
+	struct vm *vm = vm_new_bare();
+	void *mem = map_gib();
+	u64 i;
+
+	for (i = 0; i < FEW; i++)
+		TIMED(i, create_big_vm(vm->sys, mem, nr_vcpus));
+	munmap(mem, GIB);
+	vm_free(vm);
+}
+
+static void create_big_1(void)
+{
+	create_big_vms(1);
+}
+
+static void create_big_8(void)
+{
+	create_big_vms(8);
+}
+
+/* ---- memory of the kernel ---- */
+
+/* Free pages, with those on the CPUs' own lists, after a grace period of RCU. */
+static int64_t free_pages(void)
+{
+	int64_t sum = 0, n;
+	char line[128];
+	FILE *file;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	file = fopen("/proc/zoneinfo", "r");
+	if (!file)
+		die("/proc/zoneinfo: %m");
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, " nr_free_pages %ld", &n) == 1 ||
+		    sscanf(line, " count: %ld", &n) == 1)
+			sum += n;
+	fclose(file);
+	return sum;
+}
+
+static int64_t used_bytes(void)
+{
+	return -free_pages() * (int64_t)PAGE_SIZE;
+}
+
+static void memory_of_vms(void)
+{
+	int sys = lab_open(), fd[MANY];
+	int64_t before;
+	u64 i;
+
+	close(MUST(sys, KVM_CREATE_VM, 0)); /* what the first one needs */
+	before = used_bytes();
+	for (i = 0; i < MANY; i++)
+		fd[i] = MUST(sys, KVM_CREATE_VM, 0);
+	samples[0] = (used_bytes() - before) / MANY;
+	for (i = 0; i < MANY; i++)
+		close(fd[i]);
+	close(sys);
+}
+
+static void memory_of_vcpus(void)
+{
+	struct vm *vm = vm_new_bare();
+	int64_t before;
+	int fd[MANY];
+	u64 i;
+
+	close(MUST(vm->fd, KVM_CREATE_VCPU, MANY));
+	before = used_bytes();
+	for (i = 0; i < MANY; i++)
+		fd[i] = MUST(vm->fd, KVM_CREATE_VCPU, i);
+	samples[0] = (used_bytes() - before) / MANY;
+	for (i = 0; i < MANY; i++)
+		close(fd[i]);
+	vm_free(vm);
+}
+
+static void touch_all_guest(void)
+{
+	u64 i;
+
+	for (i = 0; i < MAPPED; i += PAGE_SIZE)
+		*(volatile u8 *)(HUGE_GPA + i);
+}
+
+/* A guest has touched memory that the host had, in small pages. */
+static void memory_of_mappings(void)
+{
+	void *mem = map_memory(MAPPED);
+	struct vm *vm = vm_new();
+	struct vcpu *vcpu;
+	int64_t before;
+
+	madvise(mem, MAPPED, MADV_NOHUGEPAGE);
+	memset(mem, 1, MAPPED);
+	if (vm_slot(vm, 1, 0, HUGE_GPA, MAPPED, mem))
+		die("slot 1");
+	vcpu = start_guest(vm, touch_all_guest);
+	before = used_bytes();
+	if (vcpu_sync(vcpu) != GUEST_DONE)
+		die("%s", vcpu_describe(vcpu));
+	samples[0] = (used_bytes() - before) * (GIB / MAPPED);
+	end_guest(vcpu);
+	munmap(mem, MAPPED);
+}
+
 static void change_slots(void)
 {
 	struct vm *vm = vm_new();
@@ -595,6 +904,8 @@ static const struct bench {
 	void (*guest)(void); /* measures, in a VM with an irqchip */
 	void (*prepare)(struct vm *vm);
 	void (*host)(void); /* or this does */
+	unsigned int samples; /* or SAMPLES */
+	const char *unit; /* or instructions */
 } benches[] = {
 	{ "cpuid", "CPUID", cpuid_guest },
 	{ "hypercall", "hypercall", hypercall_guest },
@@ -604,6 +915,14 @@ static const struct bench {
 	{ "cr4", "MOV to CR4 (MCE)", cr4_guest },
 	{ "cr8", "MOV to CR8", cr8_guest },
 	{ "dr", "MOV to DR7", dr_guest },
+	{ "rdmsr_direct", "RDMSR, passed through (KERNEL_GS_BASE)",
+	  rdmsr_direct_guest },
+	{ "wrmsr_direct", "WRMSR, passed through (KERNEL_GS_BASE)",
+	  wrmsr_direct_guest },
+	{ "xsetbv", "XSETBV", xsetbv_guest },
+	{ "rdtsc", "RDTSC", rdtsc_guest },
+	{ "invlpg", "INVLPG", invlpg_guest },
+	{ "pause", "PAUSE", pause_guest },
 	{ "user_halt", "HLT to user space", .host = user_halt },
 	{ "user_out", "OUT to user space", .host = user_out },
 	{ "user_in", "IN from user space", .host = user_in },
@@ -638,8 +957,18 @@ static const struct bench {
 	  touch_read_guest, add_absent_pages },
 	{ "write_absent", "first write to a page that the host lacks",
 	  touch_write_guest, add_absent_pages },
+	{ "huge_present", "first write to 2 MiB that the host has",
+	  touch_huge_guest, add_present_huge_pages, .samples = NR_HUGE },
+	{ "huge_absent", "first write to 2 MiB that the host lacks",
+	  touch_huge_guest, add_absent_huge_pages, .samples = NR_HUGE },
 	{ "dirty_write", "first write since the dirty log was read",
 	  .host = dirty_write },
+	{ "dirty_round", "dirty log of 64 MiB, 1 % written: a round",
+	  .host = dirty_round, .samples = FEW },
+	{ "irq_line", "KVM_IRQ_LINE up and down, handler's OUT",
+	  .host = irq_line },
+	{ "irq_fd", "irqfd, handler's OUT", .host = irq_fd },
+	{ "irq_msi", "KVM_SIGNAL_MSI, handler's OUT", .host = irq_msi },
 	{ "user_interrupt", "window, KVM_INTERRUPT, handler's OUT",
 	  .host = user_interrupt },
 	{ "immediate_exit", "KVM_RUN with immediate_exit",
@@ -651,6 +980,16 @@ static const struct bench {
 	{ "vm_vcpu", "VM with a vCPU: create, close",
 	  .host = create_vm_with_vcpu },
 	{ "vm_only", "the only VM: create, close", .host = create_vms },
+	{ "vm_big_1", "VM of 1 GiB with a vCPU: create, close",
+	  .host = create_big_1, .samples = FEW },
+	{ "vm_big_8", "VM of 1 GiB with 8 vCPUs: create, close",
+	  .host = create_big_8, .samples = FEW },
+	{ "mem_vm", "memory of a VM", .host = memory_of_vms, .samples = 1,
+	  .unit = "bytes" },
+	{ "mem_vcpu", "memory of a vCPU", .host = memory_of_vcpus, .samples = 1,
+	  .unit = "bytes" },
+	{ "mem_mapped", "memory for a GiB in small pages",
+	  .host = memory_of_mappings, .samples = 1, .unit = "bytes" },
 };
 
 static void run_guest(const struct bench *bench)
@@ -674,13 +1013,17 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void measure(const struct bench *bench)
+/* The samples are sorted then; how many there are. */
+static unsigned int measure(const struct bench *bench)
 {
+	unsigned int nr = bench->samples ?: SAMPLES;
+
 	if (bench->guest)
 		run_guest(bench);
 	else
 		bench->host();
-	qsort(samples, SAMPLES, sizeof(samples[0]), compare);
+	qsort(samples, nr, sizeof(samples[0]), compare);
+	return nr;
 }
 
 static bool wanted(const struct bench *bench, char **names)
@@ -696,17 +1039,17 @@ static bool wanted(const struct bench *bench, char **names)
 int main(int argc, char **argv)
 {
 	static const struct bench clock = { "clock", "", clock_guest };
-	unsigned int i;
+	unsigned int i, nr;
 
 	measure(&clock);
 	clock_cost = samples[SAMPLES / 2];
 	for (i = 0; i < ARRAY_LEN(benches); i++) {
 		if (!wanted(&benches[i], argv + 1))
 			continue;
-		measure(&benches[i]);
-		printf("%s\t%s\t%ld\t%ld\t%ld\n", benches[i].name,
-		       benches[i].what, samples[SAMPLES / 2], samples[0],
-		       samples[SAMPLES - 1]);
+		nr = measure(&benches[i]);
+		printf("%s\t%s\t%ld\t%ld\t%ld\t%s\n", benches[i].name,
+		       benches[i].what, samples[nr / 2], samples[0],
+		       samples[nr - 1], benches[i].unit ?: "instructions");
 		fflush(stdout);
 	}
 	return 0;

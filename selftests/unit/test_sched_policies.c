@@ -102,7 +102,7 @@ static const char *thread_broken(const struct sim_vcpu *v)
 		return "guest code runs without a CPU";
 	if (c->blocked && !v->halted)
 		return "a wake-up was lost: blocked, but the guest does not halt";
-	if (v->thread == SIM_AT_GATE &&
+	if (v->thread == SIM_AT_GATE && !v->kicked.place &&
 	    (c->state == LV_SCHED_OUT || c->state == LV_SCHED_RUNNING))
 		return "a thread waits that should not";
 	if (v->thread == SIM_HALTED && !v->halted)
@@ -579,7 +579,7 @@ static void test_edf_admission(void)
 	is(lv_core_set_params(&sim->vms[0].core, &sim->vcpus[1].core, &p), 0,
 	   "edf: 60 %% of the other");
 	is(lv_core_set_params(&sim->vms[0].core, &sim->vcpus[2].core, &p),
-	   -EBUSY, "edf: no room for another 60 %%");
+	   -ENOSPC, "edf: no room for another 60 %%");
 	is(sim->vcpus[2].core.params.period_ns, 0, "edf: it is as before");
 	p.budget_ns = 34 * MS;
 	is(lv_core_set_params(&sim->vms[0].core, &sim->vcpus[2].core, &p), 0,
@@ -587,15 +587,15 @@ static void test_edf_admission(void)
 	ok(sim->vcpus[0].core.home && sim->vcpus[1].core.home &&
 		   sim->vcpus[0].core.home != sim->vcpus[1].core.home,
 	   "edf: the large ones are apart");
-	is(lv_core_cpu_remove(&sim->cpus[1].core, false), -EBUSY,
+	is(lv_core_cpu_remove(&sim->cpus[1].core, false), -ENOSPC,
 	   "edf: no CPU can go");
 	lv_core_settle(&sim->pool);
 	ok(!sched_broken(&sim->pool), "edf: all in order");
 	p.budget_ns = 95 * MS;
-	is(lv_core_set_params(&sim->vms[1].core, NULL, &p), -EBUSY,
+	is(lv_core_set_params(&sim->vms[1].core, NULL, &p), -ENOSPC,
 	   "edf: 95 %% and the margin are too much");
 	p.budget_ns = p.period_ns;
-	is(lv_core_set_params(&sim->vms[1].core, NULL, &p), -EBUSY,
+	is(lv_core_set_params(&sim->vms[1].core, NULL, &p), -ENOSPC,
 	   "edf: a whole CPU is too much");
 	p.period_ns = p.budget_ns = 0;
 	is(lv_core_set_params(&sim->vms[0].core, &sim->vcpus[1].core, &p), 0,

@@ -230,8 +230,9 @@ void lv_sched_requeue(struct lv_sched_vcpu *v, u64 key,
 /* Without its CPU: does it want another one, or does it not even use this? */
 static enum lv_sched_state lv_state_unseated(const struct lv_sched_vcpu *v)
 {
-	return v->absent == LV_HERE || v->absent == LV_COMING ? LV_SCHED_READY
-							      : LV_SCHED_OUT;
+	return v->absent == LV_IN_USER || v->absent == LV_ASLEEP
+		       ? LV_SCHED_OUT
+		       : LV_SCHED_READY;
 }
 
 /* The vCPU has no CPU from here on, whatever its thread does right now. */
@@ -628,14 +629,12 @@ void lv_core_cpu_timer(struct lv_sched_cpu *cpu)
 	cpu->timer = 0;
 	if (!v)
 		return;
-	if (lv_patience(v) <= cpu->pool->now ||
-	    (cpu->until <= cpu->pool->now && v->absent != LV_HERE))
+	if (lv_patience(v) <= cpu->pool->now)
 		return lv_take(cpu);
-	if (cpu->until <= cpu->pool->now) {
-		cpu->until = LV_SLICE_FOREVER;
-		return lv_ask(cpu, LV_STOP_SLICE);
-	}
-	lv_arm(cpu);
+	if (cpu->until > cpu->pool->now)
+		return lv_arm(cpu);
+	cpu->until = LV_SLICE_FOREVER;
+	lv_ask(cpu, LV_STOP_SLICE);
 }
 
 /* Its time is over, unless the policy says otherwise. */

@@ -11,7 +11,7 @@
 
 /* How long a thread may be away from its CPU while others wait for it. */
 #define LV_GRACE_USER 100000ULL
-#define LV_GRACE_PREEMPTED 1000000ULL
+#define LV_GRACE_PREEMPTED 4000000ULL
 #define LV_GRACE_COMING 10000000ULL
 
 /* The watchdog: an op takes too long, READY vCPUs and no CPU used, starvation */

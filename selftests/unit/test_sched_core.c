@@ -365,7 +365,8 @@ static void test_absent(void)
 	lv_core_absent(a, LV_PREEMPTED);
 	lv_sched_resched(&cpus[0].core);
 	settled("taken from one that is preempted");
-	is(a->stopped_by, LV_STOP_HOST, "the host holds it up");
+	is(a->stopped_by, LV_STOP_PREEMPT, "it wants a CPU still");
+	is(a->state, LV_SCHED_READY, "and waits for it");
 
 	setup(1, 1, 2);
 	policy(&lv_sched_rr);

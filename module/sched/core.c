@@ -541,12 +541,22 @@ void lv_core_ready(struct lv_sched_vcpu *v, enum lv_wake why)
 		lv_contend(v);
 }
 
+/* It was asked to stop when its thread was not there to hear it. */
+static void lv_remind(struct lv_sched_cpu *cpu)
+{
+	if (!cpu->resched || !cpu->curr->pass)
+		return;
+	WRITE_ONCE(cpu->curr->pass, false);
+	lv_sched_recall(cpu->curr);
+}
+
 /** lv_core_arrive - the thread of a RUNNING vCPU is on its CPU */
 void lv_core_arrive(struct lv_sched_vcpu *v)
 {
 	lv_sched_charge(v);
 	v->absent = LV_HERE;
 	WRITE_ONCE(v->pass, true);
+	lv_remind(v->cpu);
 	if (v->wake_pending)
 		lv_note_latency(v);
 }
@@ -588,6 +598,8 @@ void lv_core_absent(struct lv_sched_vcpu *v, enum lv_absent where)
 		lv_take(cpu);
 	else
 		lv_arm(cpu);
+	if (where == LV_HERE)
+		lv_remind(cpu);
 }
 
 /** lv_core_yield - a RUNNING vCPU spins, or would rather have @to run */

@@ -193,7 +193,8 @@ payload_arguments()
 	for path in "$out"/* "$tests"/lab/*.sh "$LAB_BUILD/userspace/labvisor"; do
 		[ ! -e "$path" ] || payload+=(--file "$path")
 	done
-	[ "$driver" = kvm ] || payload+=(--file "$1" --file "$policy/fair.ko")
+	[ "$driver" = kvm ] || payload+=(--file "$1" --file "$policy/fair.ko" \
+		--file "$broken/broken.ko")
 }
 
 # host_options CONFIGURATION: set $options for lab/host. Bochs has one node,
@@ -294,13 +295,14 @@ for test in "${lab_tests[@]}"; do
 	start "the lab: $test" run_here lab "lab-$test" "$tests/$test"
 done
 
-module=none policy=none
+module=none policy=none broken=none
 for where in "${wanted[@]}"; do
 	[ -n "$(programs_in "$where" || true)" ] || continue
 	IFS=/ read -r _ kernel _ <<<"$where"
 	if [ "$driver" = labvisor ]; then
 		module=$("$LAB_DIR/module" "$kernel")
 		policy=$("$LAB_DIR/policy-module" "$kernel")
+		broken=$("$LAB_DIR/policy-module" "$kernel" "$tests/broken-policy")
 	fi
 	start "lab host $where: $(programs_in "$where" | wc -l) programs" \
 		run_configuration "$where" "$module"

@@ -705,12 +705,18 @@ void lv_core_check(struct lv_pool *pool)
 		lv_sched_fault(pool, "picks nobody, and vCPUs wait");
 }
 
-/** lv_core_took - so long the lock was held: a policy that stalls is thrown out */
+/*
+ * lv_core_took - so long the lock was held: a policy that stalls is thrown out
+ *
+ * Not for once: the host may have been held up itself.
+ */
 void lv_core_took(struct lv_pool *pool, u64 ns)
 {
-	if (likely(ns < LV_OP_MAX))
-		pool->stalls = 0;
-	else if (++pool->stalls >= LV_OP_STALLS)
+	if (unlikely(ns >= LV_OP_MAX))
+		pool->stalls += LV_STALL;
+	else if (unlikely(pool->stalls))
+		pool->stalls--;
+	if (unlikely(pool->stalls >= LV_OP_STALLS * LV_STALL))
 		lv_sched_fault(pool, "takes too long to decide");
 }
 

@@ -17,6 +17,7 @@
 /* The watchdog: an op takes too long, READY vCPUs and no CPU used, starvation */
 #define LV_OP_MAX 20000000ULL
 #define LV_OP_STALLS 5
+#define LV_STALL 4 /* a stall is as bad as so many quick ops are good */
 #define LV_NEVER_PICKS 1000000000ULL
 #define LV_STARVE 10000000000ULL
 

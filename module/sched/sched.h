@@ -399,7 +399,7 @@ struct lv_pool {
 	struct lv_sched_vcpu *chosen; /* and its answer, */
 	u64 chosen_slice; /* for how long */
 	bool takes; /* a CPU is to be taken from a vCPU that is absent */
-	u32 stalls; /* ops in a row that took too long */
+	u32 stalls; /* LV_STALL for each that was lately */
 	const char *fault; /* why the policy was thrown out */
 	u64 switches; /* of the policy */
 };

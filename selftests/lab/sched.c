@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <linux/labvisor.h>
 #include "guest.h"
@@ -479,6 +480,54 @@ TEST_F(pool, affinity_comes_back)
 		SKIP(return, "with one CPU there is nothing to see");
 	for (i = 0; i < 4; i++)
 		EXPECT_FALSE(is_on_one_cpu(vcpu_info(self->g[i], 0).tid));
+}
+
+/* ---- policies that do wrong ---- */
+
+struct broken {
+	const char *name, *fault;
+};
+
+/* Thrown out, for that reason; and not one guest has stalled. */
+static void check_thrown_out(struct __test_metadata *_metadata,
+			     FIXTURE_DATA(pool) * self,
+			     const struct broken *broken)
+{
+	ASSERT_EQ(0, set_policy(self->id, broken->name));
+	while (!pool_info(self->id).fault[0])
+		usleep(1000);
+	EXPECT_STREQ("host", pool_info(self->id).policy);
+	EXPECT_NE(NULL, strstr(pool_info(self->id).fault, broken->fault))
+	TH_LOG("%s: %s", broken->name, pool_info(self->id).fault);
+	all_run(self->g);
+	ASSERT_EQ(0, set_policy(self->id, "rr"));
+	EXPECT_STREQ("", pool_info(self->id).fault);
+	all_run(self->g);
+}
+
+static const struct broken broken_policies[] = {
+	{ "never-picks", "picks nobody" },
+	{ "picks-blocked", "not runnable" },
+	{ "picks-elsewhere", "was not asked about" },
+	{ "no-slice", "shorter than" },
+	{ "stalls", "too long" },
+	{ "starves", "starve" }, /* the last: with many CPUs it does not */
+};
+
+TEST_F_TIMEOUT(pool, broken_policies, PATIENCE)
+{
+	u32 i, n = ARRAY_LEN(broken_policies);
+	int file = open("broken.ko", O_RDONLY | O_CLOEXEC);
+
+	if (file < 0)
+		SKIP(return, "broken.ko is not here");
+	ASSERT_EQ(0, syscall(SYS_finit_module, file, "", 0));
+	close(file);
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 2)
+		n--;
+	for (i = 0; i < n; i++)
+		check_thrown_out(_metadata, self, &broken_policies[i]);
+	EXPECT_EQ(0, syscall(SYS_delete_module, "broken", O_NONBLOCK));
 }
 
 /* ---- a guest of another process, to which things happen ---- */

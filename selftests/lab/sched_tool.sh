@@ -14,6 +14,12 @@ if [ "$LABVISOR_DEV" != /dev/labvisor ] || [ ! -e /dev/labvisor ]; then
 	exit
 fi
 
+# A hundred processes, seconds each; what they call is tried by sched_api.
+if grep -q labdebug /proc/version; then
+	echo "1..0 # SKIP programs start slowly on a kernel that checks"
+	exit
+fi
+
 # ok NAME COMMAND...
 ok()
 {

@@ -175,11 +175,14 @@ LV_IOCTL(set_sregs)
 LV_IOCTL(get_sregs2)
 {
 	struct kvm_sregs2 *sregs = data;
+	int idx;
 
 	memset(sregs, 0, sizeof(*sregs));
 	lv_get_sregs(v, sregs);
 	if (lv_is_pae(sregs->cr0, sregs->cr4, sregs->efer)) {
-		lv_set_pdptes(v, sregs, NULL);
+		idx = srcu_read_lock(&v->vm->mem.srcu);
+		lv_cache(v, LV_R_PDPTE);
+		srcu_read_unlock(&v->vm->mem.srcu, idx);
 		memcpy(sregs->pdptrs, v->pdpte, sizeof(v->pdpte));
 		sregs->flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
 	}

@@ -316,6 +316,9 @@ void svm_cache_reg(struct lv_vcpu *v, enum lv_reg reg)
 	case LV_R_CR3:
 		v->cr3 = save->cr3;
 		break;
+	case LV_R_PDPTE: /* the CPU takes them from memory whenever it likes */
+		lv_load_pdptes(v, lv_cr3(v));
+		break;
 	default: /* the others are copied at every exit */
 		break;
 	}

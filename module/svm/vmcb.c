@@ -193,15 +193,11 @@ void svm_set_segment(struct lv_vcpu *v, enum lv_sreg seg,
 	out->base = in->base;
 	out->limit = in->limit;
 	out->selector = in->selector;
-	out->attrib = 0;
-	if (!in->unusable)
-		out->attrib =
-			(in->type & SVM_ATTR_TYPE) | (in->s ? SVM_ATTR_S : 0) |
-			(in->dpl & 3) << SVM_ATTR_DPL_SHIFT |
-			(in->present ? SVM_ATTR_P : 0) |
-			(in->avl ? SVM_ATTR_AVL : 0) |
-			(in->l ? SVM_ATTR_L : 0) | (in->db ? SVM_ATTR_DB : 0) |
-			(in->g ? SVM_ATTR_G : 0);
+	out->attrib = (in->type & SVM_ATTR_TYPE) | (in->s ? SVM_ATTR_S : 0) |
+		      (in->dpl & 3) << SVM_ATTR_DPL_SHIFT |
+		      (in->present && !in->unusable ? SVM_ATTR_P : 0) |
+		      (in->avl ? SVM_ATTR_AVL : 0) | (in->l ? SVM_ATTR_L : 0) |
+		      (in->db ? SVM_ATTR_DB : 0) | (in->g ? SVM_ATTR_G : 0);
 	if (seg == LV_SREG_SS)
 		s->vmcb->save.cpl = in->dpl & 3;
 	svm_touch(s, SVM_CLEAN_SEG);

@@ -212,37 +212,33 @@ void vmx_get_segment(struct lv_vcpu *v, enum lv_sreg seg,
 
 /*
  * VM entry checks what the CPU itself would never let happen: segments in use
- * are accessed, a task is busy, G fits the limit.
+ * are accessed, a task is busy, G fits the limit. One that is not in use keeps
+ * its attributes: the DPL of a null SS is the privilege level.
  */
 static u32 vmx_access_rights(enum lv_sreg seg, const struct kvm_segment *in)
 {
 	bool g = in->limit > 0xfffff || (in->g && (in->limit & 0xfff) == 0xfff);
+	bool usable = in->present && !in->unusable;
 	u32 type = in->type & VMX_AR_TYPE_MASK;
 
-	if (in->unusable || !in->present)
-		return VMX_AR_UNUSABLE_MASK;
-	if (in->s)
+	if (in->s && usable)
 		type |= VMX_AR_TYPE_ACCESSES_MASK;
 	if (seg == LV_SREG_TR)
 		type |= 2;
-	return type | VMX_AR_P_MASK | (in->s ? VMX_AR_S_MASK : 0) |
-	       (in->dpl & 3) << VMX_AR_DPL_SHIFT | (in->avl ? VMX_AR_AVL : 0) |
-	       (in->l ? VMX_AR_L_MASK : 0) | (in->db ? VMX_AR_DB_MASK : 0) |
-	       (g ? VMX_AR_G_MASK : 0);
+	return type | (usable ? VMX_AR_P_MASK : VMX_AR_UNUSABLE_MASK) |
+	       (in->s ? VMX_AR_S_MASK : 0) | (in->dpl & 3) << VMX_AR_DPL_SHIFT |
+	       (in->avl ? VMX_AR_AVL : 0) | (in->l ? VMX_AR_L_MASK : 0) |
+	       (in->db ? VMX_AR_DB_MASK : 0) | (g ? VMX_AR_G_MASK : 0);
 }
 
 void vmx_set_segment(struct lv_vcpu *v, enum lv_sreg seg,
 		     const struct kvm_segment *in)
 {
-	u32 ar = vmx_access_rights(seg, in);
-
-	/* The privilege level is SS.DPL, also of a null SS in 64-bit mode. */
-	if (seg == LV_SREG_SS && ar & VMX_AR_UNUSABLE_MASK)
-		ar |= (in->dpl & 3) << VMX_AR_DPL_SHIFT;
 	vmcs_write(vmx_seg_field(GUEST_ES_BASE, seg), in->base);
 	vmcs_write(vmx_seg_field(GUEST_ES_LIMIT, seg), in->limit);
 	vmcs_write(vmx_seg_field(GUEST_ES_SELECTOR, seg), in->selector);
-	vmcs_write(vmx_seg_field(GUEST_ES_AR_BYTES, seg), ar);
+	vmcs_write(vmx_seg_field(GUEST_ES_AR_BYTES, seg),
+		   vmx_access_rights(seg, in));
 }
 
 u8 vmx_code_flags(struct lv_vcpu *v)

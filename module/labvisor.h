@@ -106,6 +106,7 @@ struct lv_exception {
 /* struct lv_shared_page - a guest page that the host writes */
 struct lv_shared_page {
 	u64 msr; /* the MSR that enabled it, 0 if it is off */
+	u64 shown; /* the MSR as it was written */
 	gpa_t gpa; /* where it is */
 	u32 version; /* of kvmclock and steal time, odd while writing */
 	bool armed; /* the guest may end an interrupt here; it was stopped */

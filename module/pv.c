@@ -473,7 +473,8 @@ int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host)
 	}
 	if (val & reserved)
 		return -EINVAL;
-	*page = (struct lv_shared_page){ .version = page->version };
+	*page = (struct lv_shared_page){ .version = page->version,
+					 .shown = val };
 	if (val & LV_PV_ENABLED) {
 		page->msr = val;
 		page->gpa = val & ~LV_PV_ENABLED;
@@ -490,7 +491,7 @@ int lv_pv_get_msr(struct lv_vcpu *v, u32 msr, u64 *val)
 	u64 reserved;
 	struct lv_shared_page *page = lv_pv_page(v, msr, &reserved);
 
-	*val = page ? page->msr : 0;
+	*val = page ? page->shown : 0;
 	return 0;
 }
 

@@ -272,6 +272,8 @@ static const struct refusal {
 	  DATA(struct kvm_pit_config, .flags = 2)),
 	R(ENXIO, KVM_GET_PIT2, VM_SPLIT, DATA(struct kvm_pit_state2)),
 	R(ENXIO, KVM_SET_PIT2, VM_SPLIT, DATA(struct kvm_pit_state2)),
+	R(EINVAL, KVM_SET_PIT2, VM_FULL,
+	  DATA(struct kvm_pit_state2, .channels = { { .count = 65537 } })),
 	R(ENXIO, KVM_REINJECT_CONTROL, VM, DATA(struct kvm_reinject_control)),
 	R(EINVAL, KVM_IRQFD, VM, &irqfd),
 	R(EINVAL, KVM_IRQFD, VM_FULL, DATA(struct kvm_irqfd, .flags = 4)),

@@ -306,7 +306,8 @@ struct lv_tdp_format {
  * @set_shadow: set them; 0 whenever an instruction is skipped
  * @set_tpr: show the guest this task priority class (CR8), and exit when it
  *	writes a value below @threshold (0: never)
- * @flush_tlb: drop all cached translations of this vCPU before its next entry
+ * @flush_tlb: before its next entry drop what this vCPU has cached of the guest's
+ *	page tables, and with @nested of the nested ones, too
  * @set_timer: exit when the host's TSC reaches this; 0: never. NULL if the CPU
  *	has no such timer
  * @dump: print the control block to the log, rate-limited by the caller
@@ -360,7 +361,7 @@ struct lv_backend {
 	u8 (*get_shadow)(struct lv_vcpu *v);
 	void (*set_shadow)(struct lv_vcpu *v, u8 shadow);
 	void (*set_tpr)(struct lv_vcpu *v, u8 cr8, u8 threshold);
-	void (*flush_tlb)(struct lv_vcpu *v);
+	void (*flush_tlb)(struct lv_vcpu *v, bool nested);
 	void (*set_timer)(struct lv_vcpu *v, u64 host_tsc);
 	void (*dump)(struct lv_vcpu *v);
 };

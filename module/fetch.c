@@ -156,7 +156,7 @@ static bool code_is_current(struct lv_vcpu *v, const struct lv_code *code)
 	bool same;
 
 	if (code->rip != lv_rip(v) || code->cr3 != lv_cr3(v) ||
-	    code->cr4 != v->cr4 || !code->way.nr ||
+	    (code->cr4 ^ v->cr4) & X86_CR4_LA57 || !code->way.nr ||
 	    code->slots_generation != lv_slots(v->vm)->generation ||
 	    !lv_is_64bit(v))
 		return false;

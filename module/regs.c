@@ -120,7 +120,7 @@ int lv_set_cr0(struct lv_vcpu *v, u64 cr0)
 	v->reg_avail |= BIT(LV_R_CR0);
 	lv_backend->set_cr0(v, cr0);
 	if (changed & LV_CR0_PAGING)
-		lv_call(flush_tlb)(v);
+		lv_call(flush_tlb)(v, false);
 	return 0;
 }
 
@@ -153,7 +153,7 @@ int lv_set_cr3(struct lv_vcpu *v, u64 cr3)
 		return err;
 	lv_store_cr3(v, cr3);
 	if (!noflush)
-		lv_call(flush_tlb)(v);
+		lv_call(flush_tlb)(v, false);
 	return 0;
 }
 
@@ -177,7 +177,7 @@ int lv_set_cr4(struct lv_vcpu *v, u64 cr4)
 	v->cr4 = cr4;
 	lv_backend->set_cr4(v, cr4);
 	if (changed & LV_CR4_PAGING)
-		lv_call(flush_tlb)(v);
+		lv_call(flush_tlb)(v, false);
 	if (changed & X86_CR4_OSXSAVE)
 		lv_cpuid_refresh(v);
 	return 0;
@@ -233,7 +233,7 @@ int lv_set_efer(struct lv_vcpu *v, u64 efer, bool host)
 		return -EINVAL;
 	lv_store_efer(v, efer);
 	if (changed & EFER_NX)
-		lv_call(flush_tlb)(v);
+		lv_call(flush_tlb)(v, false);
 	return 0;
 }
 
@@ -309,7 +309,7 @@ void lv_store_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer)
 	lv_backend->set_cr0(v, v->cr0);
 	lv_backend->set_cr4(v, v->cr4);
 	lv_store_cr3(v, cr3);
-	lv_call(flush_tlb)(v);
+	lv_call(flush_tlb)(v, false);
 	lv_cpuid_refresh(v);
 }
 

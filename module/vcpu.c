@@ -171,7 +171,7 @@ static void lv_atomic_requests(struct lv_vcpu *v)
 	if (test_and_clear_bit(LV_REQ_ROOT, &v->requests))
 		lv_backend->set_root(v, v->vm->mmu.root);
 	if (test_and_clear_bit(LV_REQ_TLB_FLUSH, &v->requests)) {
-		lv_call(flush_tlb)(v);
+		lv_call(flush_tlb)(v, true);
 		v->stat.tlb_flushes++;
 	}
 	if (test_and_clear_bit(LV_REQ_EVENT, &v->requests))

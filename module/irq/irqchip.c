@@ -143,7 +143,7 @@ void lv_vcpu_timer_wait(struct lv_vcpu *v)
 	v->timer_due = 0;
 	/* Aim at a moment before the deadline: not all ways are as long. */
 	if (late < MAX_LATE_NS)
-		a->advance = clamp_t(s64, a->advance + (late + 64) / 8, 0,
+		a->advance = clamp_t(s64, a->advance + (late + 64) / 4, 0,
 				     MAX_ADVANCE_NS);
 	if (late >= 0)
 		return;

@@ -30,7 +30,8 @@ static void svm_new_asid(struct svm_vcpu *s, struct svm_cpu *cpu)
 	svm_touch(s, SVM_CLEAN_ASID);
 }
 
-void svm_flush_tlb(struct lv_vcpu *v)
+/* An ASID tags both kinds of translations. */
+void svm_flush_tlb(struct lv_vcpu *v, bool nested)
 {
 	to_svm(v)->asid_generation = 0;
 }

@@ -148,6 +148,6 @@ bool svm_step_done(struct svm_vcpu *s);
 
 /* run.c */
 void svm_run(struct lv_vcpu *v, struct lv_exit *exit);
-void svm_flush_tlb(struct lv_vcpu *v);
+void svm_flush_tlb(struct lv_vcpu *v, bool nested);
 
 #endif /* LABVISOR_SVM_H */

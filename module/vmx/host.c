@@ -197,7 +197,7 @@ void vmx_load(struct lv_vcpu *v, int cpu)
 	if (moved) {
 		vmx_set_host_cpu_state();
 		/* What this CPU cached when the vCPU was last here is old. */
-		s->flush = true;
+		s->flush = VMX_FLUSH_ALL;
 	}
 }
 

@@ -226,18 +226,19 @@ static void vmx_decode(struct lv_vcpu *v, struct lv_exit *exit, u32 code)
 	}
 }
 
-void vmx_flush_tlb(struct lv_vcpu *v)
+void vmx_flush_tlb(struct lv_vcpu *v, bool nested)
 {
-	to_vmx(v)->flush = true;
+	to_vmx(v)->flush |= nested ? VMX_FLUSH_ALL : VMX_FLUSH_GUEST;
 }
 
 /* Translations of the guest's tables go by VPID, those of the EPT by EPTP. */
 static void vmx_flush_now(struct vmx_vcpu *s)
 {
-	s->flush = false;
 	if (s->vpid)
 		invvpid(vmx_caps.invvpid, s->vpid);
-	invept(vmx_caps.invept, s->eptp);
+	if (s->flush == VMX_FLUSH_ALL)
+		invept(vmx_caps.invept, s->eptp);
+	s->flush = 0;
 }
 
 /*

@@ -314,7 +314,7 @@ void vmx_set_root(struct lv_vcpu *v, hpa_t root)
 
 	s->eptp = root | vmx_caps.ept_flags;
 	vmcs_write(EPT_POINTER, s->eptp);
-	s->flush = true;
+	s->flush = VMX_FLUSH_ALL;
 }
 
 void vmx_set_tsc_offset(struct lv_vcpu *v, u64 offset)

@@ -50,7 +50,7 @@ struct vmx_host {
  * @node: in vmx_cpu.active of @cpu (that CPU, interrupts off)
  * @cpu: CPU that may hold the VMCS in its caches; -1 after VMCLEAR
  * @launched: VMLAUNCH succeeded since VMCLEAR
- * @flush: cached translations have to go before the next entry
+ * @flush: cached translations have to go before the next entry: VMX_FLUSH_*
  * @reloaded: other threads, or user space, ran on this CPU since the last entry
  * @guest_loaded: the MSRs in the CPU are the guest's; see vmx_host
  * @timer: host TSC at which the guest has to exit, 0: never
@@ -73,7 +73,7 @@ struct vmx_vcpu {
 	struct list_head node;
 	int cpu;
 	bool launched;
-	bool flush;
+	u8 flush;
 	bool reloaded;
 	bool guest_loaded;
 	u16 vpid;
@@ -135,6 +135,9 @@ struct vmx_caps {
 extern struct vmx_caps vmx_caps;
 extern hpa_t vmx_msr_bitmap_pa;
 extern const u32 vmx_msr_index[VMX_NR_MSRS];
+
+#define VMX_FLUSH_GUEST BIT(0) /* those of the guest's page tables */
+#define VMX_FLUSH_ALL (VMX_FLUSH_GUEST | BIT(1)) /* and those of the EPT */
 
 static inline struct vmx_vcpu *to_vmx(struct lv_vcpu *v)
 {
@@ -237,7 +240,7 @@ void vmx_decode_interrupted(struct lv_event *event);
 
 /* run.c */
 void vmx_run(struct lv_vcpu *v, struct lv_exit *exit);
-void vmx_flush_tlb(struct lv_vcpu *v);
+void vmx_flush_tlb(struct lv_vcpu *v, bool nested);
 void vmx_set_timer(struct lv_vcpu *v, u64 host_tsc);
 
 /* check.c */

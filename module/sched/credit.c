@@ -8,8 +8,7 @@
  * behind by more than CREDIT_WAIT.
  *
  * A vCPU that wakes up and has not had its share is boosted: it goes first, and
- * preempts others when they have run for CREDIT_RATE, but for CREDIT_BOOST only;
- * not if its VM is out of its cap.
+ * preempts others when they have run for CREDIT_RATE, but for CREDIT_BOOST only.
  * Time is charged as it was used, to the nanosecond, not sampled by ticks; so
  * there is no moment at which it pays to yield or to halt.
  *
@@ -177,8 +176,7 @@ static void credit_wake(struct lv_sched_vcpu *v, u32 why)
 	credit_activate(v, true);
 	credit_place(v);
 	v->slice = v->pool->slice;
-	if (why >= LV_WAKE_USER || c->vtime > credit_pool(v)->clock ||
-	    v->pool->now < credit_vm(v)->dry)
+	if (why >= LV_WAKE_USER || c->vtime > credit_pool(v)->clock)
 		return;
 	v->key = 0;
 	v->slice = CREDIT_BOOST;

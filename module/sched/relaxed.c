@@ -22,7 +22,7 @@ static struct relaxed_vcpu *relaxed_vcpu(struct lv_sched_vcpu *v)
 	return lv_sched_priv(v, struct relaxed_vcpu);
 }
 
-/* The progress of the slowest in the group that wants to run. */
+/* The progress of the slowest in the group that wants to run, ~0 if none does. */
 static u64 relaxed_slowest(struct lv_sched_vcpu *of)
 {
 	struct lv_sched_vcpu *v;
@@ -43,9 +43,10 @@ static u64 relaxed_slowest(struct lv_sched_vcpu *of)
 /* How long may it run until it is too far ahead? */
 static u64 relaxed_room(struct lv_sched_vcpu *v, u64 slowest)
 {
-	u64 end = slowest + RELAXED_SKEW, at = relaxed_vcpu(v)->progress;
+	u64 at = relaxed_vcpu(v)->progress;
+	u64 ahead = at > slowest ? at - slowest : 0;
 
-	return end < slowest || at >= end ? 0 : end - at;
+	return ahead < RELAXED_SKEW ? RELAXED_SKEW - ahead : 0;
 }
 
 /* The slowest may be another one now, or have come closer. */
@@ -54,12 +55,11 @@ static void relaxed_review(struct lv_sched_vcpu *changed)
 	u64 slowest = relaxed_slowest(changed);
 	struct lv_sched_vcpu *v;
 
-	lv_for_each_vm_vcpu(
-		v,
-		changed->vm) if (v->parked &&
-				 v->params.group == changed->params.group &&
-				 (slowest == ~0ULL ||
-				  relaxed_room(v, slowest) >= RELAXED_SKEW / 2))
+	lv_for_each_vm_vcpu(v, changed->vm) if (v->parked &&
+						v->params.group ==
+							changed->params.group &&
+						relaxed_room(v, slowest) >=
+							RELAXED_SKEW / 2)
 		lv_sched_unpark(v);
 }
 

@@ -139,8 +139,8 @@ static void sim_look(struct sim *sim, bool charged)
 static void random_vm(u64 *seed)
 {
 	static const enum sim_guest guests[] = {
-		SIM_HOG,      SIM_IO,	  SIM_PINGPONG, SIM_SPIN,
-		SIM_PERIODIC, SIM_ATTACK, SIM_YIELD,	SIM_RANDOM,
+		SIM_HOG,      SIM_IO,	 SIM_PINGPONG, SIM_SPIN,
+		SIM_PERIODIC, SIM_MIXED, SIM_YIELD,    SIM_RANDOM,
 	};
 	struct sim_vm_config *vm;
 	u64 r;
@@ -450,10 +450,106 @@ static void test_credit_starvation(void)
 	add(SIM_HOG, 1)->weight = LV_WEIGHT_MAX;
 	sim = begin();
 	sim_run(sim, SIM_START + 60 * SEC);
-	ok(sim->vcpus[0].waited_max < 5 * SEC && executed(&sim->vcpus[0]),
+	ok(sim->vcpus[0].waited_max < 5 * SEC &&
+		   sim->now - sim->vcpus[0].waits_since < 5 * SEC,
 	   "credit: the least weight waits for %llu ms at most",
 	   (unsigned long long)sim->vcpus[0].waited_max / 1000000);
 	is(sim->thrown, 0, "credit: and the watchdog is content");
+	sim_free(sim);
+}
+
+static struct sim_step sleeper[] = { { 'h', 2 * SEC }, { 'r', 3600 * SEC } };
+
+/* Who slept has no claim to what it did not use, nor has who was parked. */
+static void test_credit_sleeper(void)
+{
+	u64 before[2], got[2];
+	struct sim *sim;
+	u32 cap, i;
+
+	for (cap = 0; cap <= 60; cap += 60) {
+		scenario("credit", 1, 1);
+		add(SIM_HOG, 1)->cap = cap;
+		add(SIM_FILE, 1)->steps = sleeper;
+		vms[1].nr_steps = 2;
+		sim = begin();
+		sim_run(sim, SIM_START + 2100 * MS);
+		for (i = 0; i < 2; i++)
+			before[i] = executed(&sim->vcpus[i]);
+		sim_run(sim, SIM_START + 4100 * MS);
+		for (i = 0; i < 2; i++)
+			got[i] = executed(&sim->vcpus[i]) - before[i];
+		ok(got[0] > 950 * MS && got[1] > 950 * MS,
+		   "credit: one slept for 2 s%s, then: %llu to %llu ms",
+		   cap ? ", the other has a cap of 60 %" : "",
+		   (unsigned long long)got[0] / 1000000,
+		   (unsigned long long)got[1] / 1000000);
+		sim_free(sim);
+	}
+}
+
+/* vCPUs of a VM share what its cap allows. */
+static void test_cap_siblings(void)
+{
+	struct sim *sim;
+
+	scenario("credit", 5, 1);
+	add(SIM_SPIN, 2)->cap = 96;
+	vms[0].run = 2560 * US;
+	sim = begin();
+	sim_run(sim, SIM_START + 10 * SEC);
+	ok(executed(&sim->vcpus[0]) > 4 * SEC &&
+		   executed(&sim->vcpus[1]) > 4 * SEC,
+	   "credit: siblings under a cap: %llu and %llu ms",
+	   (unsigned long long)executed(&sim->vcpus[0]) / 1000000,
+	   (unsigned long long)executed(&sim->vcpus[1]) / 1000000);
+	sim_free(sim);
+
+	/* The way out of the guest takes long, but is paid for. */
+	scenario("credit", 2, 1);
+	add(SIM_HOG, 1)->cap = 50;
+	config.kick = 300 * US;
+	sim = begin();
+	sim_run(sim, SIM_START + 10 * SEC);
+	ok(vm_executed(&sim->vms[0]) <= 5030 * MS,
+	   "credit: a slow way out, and a cap of 50 %%: %llu ms of 10 s",
+	   (unsigned long long)vm_executed(&sim->vms[0]) / 1000000);
+	sim_free(sim);
+}
+
+/* Two of these share a CPU with a hog. */
+static void test_boost(void)
+{
+	struct sim_vm_config *io;
+	struct sim *sim;
+
+	scenario("credit", 1, 1);
+	add(SIM_HOG, 1);
+	io = add(SIM_IO, 1);
+	io->run = 50 * US;
+	io->sleep = 5 * MS;
+	io->spread = SIM_EXP;
+	add(SIM_IO, 1)->run = 8 * MS;
+	vms[2].sleep = 52 * MS;
+	sim = begin();
+	sim_run(sim, SIM_START + 20 * SEC);
+	ok(sim_percentile(&sim->vms[1].latency, 1000) <= 2100 * US,
+	   "credit: a boost is short: latency beside another one is %llu us at most",
+	   (unsigned long long)sim_percentile(&sim->vms[1].latency, 1000) /
+		   1000);
+	sim_free(sim);
+
+	scenario("credit", 1, 1);
+	add(SIM_HOG, 1);
+	io = add(SIM_IO, 8);
+	io->run = 10 * US;
+	io->sleep = 1 * MS;
+	io->spread = SIM_EXP;
+	sim = begin();
+	sim_run(sim, SIM_START + SEC);
+	ok(sim->vcpus[0].core.dispatches <= 1000,
+	   "credit: a hog is left alone for 1 ms each time: %llu times in 1 s",
+	   (unsigned long long)sim->vcpus[0].core.dispatches);
 	sim_free(sim);
 }
 
@@ -600,12 +696,12 @@ static void test_edf_admission(void)
 	p.period_ns = p.budget_ns = 0;
 	is(lv_core_set_params(&sim->vms[0].core, &sim->vcpus[1].core, &p), 0,
 	   "edf: one gives up its budget");
-	is(lv_core_cpu_remove(&sim->cpus[1].core, false), 0,
+	is(lv_core_cpu_remove(&sim->cpus[0].core, false), 0,
 	   "edf: now a CPU can go");
 	lv_core_settle(&sim->pool);
 	ok(!sched_broken(&sim->pool), "edf: all in order");
-	ok(sim->vcpus[0].core.home == &sim->cpus[0].core &&
-		   sim->vcpus[2].core.home == &sim->cpus[0].core,
+	ok(sim->vcpus[0].core.home == &sim->cpus[1].core &&
+		   sim->vcpus[2].core.home == &sim->cpus[1].core,
 	   "edf: both on the CPU that is left");
 	sim_run(sim, sim->now + SEC);
 	ok(executed(&sim->vcpus[0]) >= 590 * MS &&
@@ -622,6 +718,27 @@ static void test_edf_admission(void)
 	ok(!sim, "edf: two halves and the margin are refused");
 	if (sim)
 		sim_free(sim);
+}
+
+/* A short sleep does not earn a new budget. */
+static void test_edf_sleeper(void)
+{
+	struct sim_vm_config *vm;
+	struct sim *sim;
+
+	scenario("edf", 1, 1);
+	vm = add(SIM_IO, 1);
+	vm->run = 1900 * US;
+	vm->sleep = 10 * US;
+	vm->period = 10 * MS;
+	vm->budget = 2 * MS;
+	add(SIM_HOG, 1);
+	sim = begin();
+	sim_run(sim, SIM_START + 10 * SEC);
+	ok(vm_executed(&sim->vms[0]) <= 2010 * MS,
+	   "edf: one with 20 %% that sleeps just before it has used them: %llu ms of 10 s",
+	   (unsigned long long)vm_executed(&sim->vms[0]) / 1000000);
+	sim_free(sim);
 }
 
 /* ---- gang ---- */
@@ -664,10 +781,10 @@ static void test_gang(void)
 	u32 i;
 
 	broken = NULL;
-	for (seed = 1; seed <= 60 && !broken; seed++) {
+	for (seed = 1; seed <= 80 && !broken; seed++) {
 		random_scenario("gang", seed);
 		if (seed % 4 == 0)
-			config.hotplug_every = 20 * MS;
+			config.hotplug_every = seed % 8 ? 20 * MS : 5 * MS;
 		if (seed % 5 == 0)
 			config.change_every = 20 * MS;
 		if (seed % 7 == 0)
@@ -690,7 +807,7 @@ static void test_gang(void)
 			       (unsigned long long)sim->now);
 		sim_free(sim);
 	}
-	ok(!broken, "gang: 60 random scenarios: all or none%s%s",
+	ok(!broken, "gang: 80 random scenarios: all or none%s%s",
 	   broken ? ": " : "", broken ?: "");
 	ok(used, "gang: they ran");
 	ok(partial <= config.kick,
@@ -710,6 +827,36 @@ static void test_gang(void)
 		   (unsigned long long)executed(&sim->vcpus[i]) / 1000000);
 	ok(executed(&sim->vcpus[5]) > 4900 * MS,
 	   "gang: and the other gang has half of the time");
+	sim_free(sim);
+}
+
+static void test_gang_turns(void)
+{
+	struct sim_vm_config *io;
+	struct sim *sim;
+	u32 i;
+
+	scenario("gang", 2, 1);
+	add(SIM_HOG, 5);
+	sim = begin();
+	sim_run(sim, SIM_START + 10 * SEC);
+	for (i = 0; i < 5; i++)
+		ok(executed(&sim->vcpus[i]) > 3900 * MS &&
+			   executed(&sim->vcpus[i]) < 4100 * MS,
+		   "gang: the same without others: %llu ms",
+		   (unsigned long long)executed(&sim->vcpus[i]) / 1000000);
+	sim_free(sim);
+
+	scenario("gang", 2, 1);
+	add(SIM_HOG, 2);
+	io = add(SIM_IO, 2);
+	io->run = 100 * US;
+	io->sleep = 20 * MS;
+	sim = begin();
+	sim_run(sim, SIM_START + 10 * SEC);
+	ok(vm_executed(&sim->vms[0]) > 19 * SEC,
+	   "gang: one that halts as a whole leaves its turn to others: %llu ms of 20 s",
+	   (unsigned long long)vm_executed(&sim->vms[0]) / 1000000);
 	sim_free(sim);
 }
 
@@ -792,6 +939,25 @@ static void test_relaxed(void)
 	   "gang-relaxed: siblings were %llu us apart at most",
 	   (unsigned long long)skew_max / 1000);
 	ok(skew_max > 2 * MS, "gang-relaxed: and not always together");
+
+	scenario("gang-relaxed", 2, 1);
+	add(SIM_HOG, 2);
+	sim = begin();
+	sim_run(sim, SIM_START + 10 * SEC);
+	ok(executed(&sim->vcpus[0]) > 9900 * MS &&
+		   executed(&sim->vcpus[1]) > 9900 * MS,
+	   "gang-relaxed: two that run side by side are not held back");
+	sim_free(sim);
+
+	/* Who sleeps is not behind. */
+	scenario("gang-relaxed", 2, 1);
+	add(SIM_MIXED, 2)->spread = SIM_EXP;
+	sim = begin();
+	sim_run(sim, SIM_START + 10 * SEC);
+	ok(executed(&sim->vcpus[0]) > 9900 * MS,
+	   "gang-relaxed: a hog beside a sibling that sleeps half of the time: %llu ms of 10 s",
+	   (unsigned long long)executed(&sim->vcpus[0]) / 1000000);
+	sim_free(sim);
 }
 
 /* ---- partition ---- */
@@ -1047,10 +1213,15 @@ int main(void)
 	test_caps();
 	test_latency();
 	test_credit_starvation();
+	test_credit_sleeper();
+	test_cap_siblings();
+	test_boost();
 	test_credit_rebase();
 	test_edf();
 	test_edf_admission();
+	test_edf_sleeper();
 	test_gang();
+	test_gang_turns();
 	test_lock_holder();
 	test_relaxed();
 	test_partition();

@@ -24,24 +24,24 @@ static const struct argp_option options[] = {
 	{ 0 }
 };
 
-#define DOC                                                                     \
-	"Simulate a pool: the module's own policies on virtual time, with "     \
-	"guests that are as simple as said. The same seed gives the same "      \
-	"result."                                                               \
-	"\vKeys of a VM: name, count, vcpus, weight, cap (percent of a CPU), "  \
-	"group (vCPUs in a gang), period, budget; does: hog, io (run, "         \
-	"sleep), pingpong (run), spin (run, hold a lock), periodic (run, "      \
-	"every), attack (sleep at each tick, every), yield (run), random "      \
-	"(run, sleep); spread of run and sleep: fixed, uniform, exp; "          \
-	"user_every, user_for: trips to user space; held_every, held_for: "     \
-	"the host holds a thread up; file: what to do, a line each: run TIME, " \
-	"halt TIME, user TIME, yield.\n\n"                                      \
-	"Keys for --set: slice, kick, wake, pause (how long a guest spins "     \
-	"until it exits), steal_every, steal_for, switch_every (to any "        \
-	"policy), hotplug_every, move_every, change_every.\n\n"                 \
-	"A JSON file has the keys of --set, the options above, and "            \
-	"\"vms\": a list of objects with the keys of a VM.\n\n"                 \
-	"Example: labvisor sched sim --policy credit --cpus 1 "                 \
+#define DOC                                                                                       \
+	"Simulate a pool: the module's own policies on virtual time, with "                       \
+	"guests that are as simple as said. The same seed gives the same "                        \
+	"result."                                                                                 \
+	"\vKeys of a VM: name, count, vcpus, weight, cap (percent of a CPU), "                    \
+	"group (vCPUs in a gang), period, budget; does: hog, io (run, "                           \
+	"sleep), pingpong (run), spin (run, hold a lock), periodic (run, "                        \
+	"every), attack (sleep at each tick, every), yield (run), mixed (even "                   \
+	"vCPUs hog, odd io), random (run, sleep); spread of run and sleep: fixed, uniform, exp; " \
+	"user_every, user_for: trips to user space; held_every, held_for: "                       \
+	"the host holds a thread up; file: what to do, a line each: run TIME, "                   \
+	"halt TIME, user TIME, yield.\n\n"                                                        \
+	"Keys for --set: slice, kick, wake, pause (how long a guest spins "                       \
+	"until it exits), steal_every, steal_for, switch_every (to any "                          \
+	"policy), hotplug_every, move_every, change_every.\n\n"                                   \
+	"A JSON file has the keys of --set, the options above, and "                              \
+	"\"vms\": a list of objects with the keys of a VM.\n\n"                                   \
+	"Example: labvisor sched sim --policy credit --cpus 1 "                                   \
 	"--vm weight=256 --vm weight=512 --vm does=io,run=100us,sleep=5ms"
 
 /* What the command line says. */

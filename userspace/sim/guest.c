@@ -186,7 +186,8 @@ struct sim_action sim_guest_next(struct sim_vcpu *v)
 		[SIM_IO] = next_io,	    [SIM_PINGPONG] = next_pingpong,
 		[SIM_SPIN] = next_spin,	    [SIM_PERIODIC] = next_periodic,
 		[SIM_ATTACK] = next_attack, [SIM_YIELD] = next_yield,
-		[SIM_RANDOM] = next_random, [SIM_FILE] = next_file,
+		[SIM_MIXED] = next_io,	    [SIM_RANDOM] = next_random,
+		[SIM_FILE] = next_file,
 	};
 	const struct sim_vm_config *c = v->vm->config;
 
@@ -195,7 +196,7 @@ struct sim_action sim_guest_next(struct sim_vcpu *v)
 		return (struct sim_action){ .what = SIM_USER,
 					    .ns = c->user_for };
 	}
-	if (c->does == SIM_HOG)
+	if (c->does == SIM_HOG || (c->does == SIM_MIXED && !(v->core.id & 1)))
 		return run(c->user_every ?: 1000000000ULL);
 	return next[c->does](v);
 }

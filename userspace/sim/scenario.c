@@ -89,8 +89,8 @@ static const struct key vm_keys[] = {
 };
 
 static const char *const guests[] = {
-	"hog",	  "io",	   "pingpong", "spin", "periodic",
-	"attack", "yield", "random",   NULL,
+	"hog",	  "io",	   "pingpong", "spin",	 "periodic",
+	"attack", "yield", "mixed",    "random", NULL,
 };
 
 static const char *const spreads[] = { "fixed", "uniform", "exp", NULL };

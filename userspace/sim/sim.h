@@ -26,6 +26,7 @@
  * @SIM_PERIODIC: every @every a timer starts a job of @run, due in as long
  * @SIM_ATTACK: compute, but halt for @sleep at each @every, when a tick comes
  * @SIM_YIELD: compute for @run, then yield
+ * @SIM_MIXED: even vCPUs as SIM_HOG, odd ones as SIM_IO
  * @SIM_RANDOM: any of it, with trips to user space
  * @SIM_FILE: what was recorded in a file
  */
@@ -37,6 +38,7 @@ enum sim_guest {
 	SIM_PERIODIC,
 	SIM_ATTACK,
 	SIM_YIELD,
+	SIM_MIXED,
 	SIM_RANDOM,
 	SIM_FILE,
 };

@@ -9,6 +9,7 @@ enum {
 	OPT_VM = 0x300,
 	OPT_JSON,
 	OPT_FILE,
+	OPT_SWEEP,
 };
 
 static const struct argp_option options[] = {
@@ -21,33 +22,41 @@ static const struct argp_option options[] = {
 	{ "set", 'S', "KEY=VALUE", 0, "Anything else of the scenario", 0 },
 	{ "file", OPT_FILE, "FILE", 0, "A scenario in JSON", 0 },
 	{ "json", OPT_JSON, NULL, 0, "Print the result as JSON", 0 },
+	{ "sweep", OPT_SWEEP, "KEY=VALUE,...", 0,
+	  "Simulate once for each value, a line each; KEY may be policy, cpus, time, seed, or one of --set",
+	  0 },
 	{ 0 }
 };
 
-#define DOC                                                                                       \
-	"Simulate a pool: the module's own policies on virtual time, with "                       \
-	"guests that are as simple as said. The same seed gives the same "                        \
-	"result."                                                                                 \
-	"\vKeys of a VM: name, count, vcpus, weight, cap (percent of a CPU), "                    \
-	"group (vCPUs in a gang), period, budget; does: hog, io (run, "                           \
-	"sleep), pingpong (run), spin (run, hold a lock), periodic (run, "                        \
-	"every), attack (sleep at each tick, every), yield (run), mixed (even "                   \
-	"vCPUs hog, odd io), random (run, sleep); spread of run and sleep: fixed, uniform, exp; " \
-	"user_every, user_for: trips to user space; held_every, held_for: "                       \
-	"the host holds a thread up; file: what to do, a line each: run TIME, "                   \
-	"halt TIME, user TIME, yield.\n\n"                                                        \
-	"Keys for --set: slice, kick, wake, pause (how long a guest spins "                       \
-	"until it exits), steal_every, steal_for, switch_every (to any "                          \
-	"policy), hotplug_every, move_every, change_every.\n\n"                                   \
-	"A JSON file has the keys of --set, the options above, and "                              \
-	"\"vms\": a list of objects with the keys of a VM.\n\n"                                   \
-	"Example: labvisor sched sim --policy credit --cpus 1 "                                   \
-	"--vm weight=256 --vm weight=512 --vm does=io,run=100us,sleep=5ms"
+static const char doc[] =
+	"Simulate a pool: the module's own policies on virtual time, "
+	"with guests that are as simple as said. The same seed gives the "
+	"same result.\vKeys of a VM: name, count, vcpus, weight, cap "
+	"(percent of a CPU), group (vCPUs in a gang), period, budget; "
+	"does: hog, io (run, sleep), pingpong (run), spin (run, hold a "
+	"lock), periodic (run, every), attack (sleep at each tick, "
+	"every), yield (run), mixed (even vCPUs hog, odd io), random "
+	"(run, sleep); spread of run and sleep: fixed, uniform, exp; "
+	"user_every, user_for: trips to user space; held_every, "
+	"held_for: the host holds a thread up; file: what to do, a line "
+	"each: run TIME, halt TIME, user TIME, yield.\n\nKeys for --set: "
+	"slice, kick, wake, pause (how long a guest spins until it "
+	"exits), steal_every, steal_for, switch_every (to any policy), "
+	"hotplug_every, move_every, change_every.\n\nA JSON file has the "
+	"keys of --set, the options above, and \"vms\": a list of "
+	"objects with the keys of a VM.\n\n"
+	"Examples:\n"
+	"  labvisor sched sim --cpus 1 --vm weight=256 --vm weight=512 "
+	"--vm does=io,run=100us,sleep=5ms\n"
+	"  labvisor sched sim --sweep policy=rr,credit,gang --cpus 4 "
+	"--vm vcpus=4,does=spin,run=20us,hold=5us --vm count=2,vcpus=3";
 
 /* What the command line says. */
 struct line {
 	struct sim_config config;
 	bool json;
+	char *sweep; /* its key, and behind that the values */
+	char *values;
 };
 
 static void check(struct argp_state *state, const char *what, const char *text,
@@ -96,6 +105,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_FILE:
 		check(state, "--file", arg, sim_load(config, arg));
 		break;
+	case OPT_SWEEP:
+		line->sweep = arg;
+		line->values = strchr(arg, '=');
+		if (!line->values)
+			argp_error(state, "--sweep takes KEY=VALUE,...");
+		*line->values++ = 0;
+		break;
 	case OPT_JSON:
 		line->json = true;
 		break;
@@ -105,6 +121,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!config->nr_vms)
 			argp_error(state, "no VM: use --vm or --file");
+		if (line->sweep && line->json)
+			argp_error(state,
+				   "--sweep and --json exclude each other");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -115,26 +134,61 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
-	.doc = DOC,
+	.doc = doc,
 };
+
+static struct sim *simulate(const struct sim_config *config)
+{
+	const char *wrong;
+	struct sim *sim = sim_new(config, &wrong);
+
+	if (!sim)
+		die(EXIT_USAGE, "%s", wrong);
+	sim_run(sim, SIM_START + config->time);
+	return sim;
+}
+
+/* What a policy does not admit is no reason to stop. */
+static void sweep(struct line *line)
+{
+	const char *wrong;
+	struct sim *sim;
+	char *value;
+
+	sim_print_head(line->sweep, stdout);
+	while ((value = strsep(&line->values, ","))) {
+		wrong = sim_set(&line->config, line->sweep, value);
+		if (wrong)
+			die(EXIT_USAGE, "--sweep %s=%s: %s", line->sweep, value,
+			    wrong);
+		sim = sim_new(&line->config, &wrong);
+		if (!sim) {
+			printf("%-14s %s\n", value, wrong);
+			continue;
+		}
+		sim_run(sim, SIM_START + line->config.time);
+		sim_print_line(sim, value, stdout);
+		sim_free(sim);
+	}
+}
 
 int cmd_sched_sim(int argc, char **argv)
 {
 	struct line line = { 0 };
-	const char *wrong;
 	struct sim *sim;
 
 	sim_defaults(&line.config);
 	argp_parse(&argp, argc, argv, 0, NULL, &line);
-	sim = sim_new(&line.config, &wrong);
-	if (!sim)
-		die(EXIT_USAGE, "%s", wrong);
-	sim_run(sim, SIM_START + line.config.time);
-	if (line.json)
-		sim_print_json(sim, stdout);
-	else
-		sim_print(sim, stdout);
-	sim_free(sim);
+	if (line.sweep) {
+		sweep(&line);
+	} else {
+		sim = simulate(&line.config);
+		if (line.json)
+			sim_print_json(sim, stdout);
+		else
+			sim_print(sim, stdout);
+		sim_free(sim);
+	}
 	sim_config_free(&line.config);
 	return 0;
 }

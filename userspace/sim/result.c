@@ -187,6 +187,42 @@ void sim_print(struct sim *sim, FILE *to)
 		fprintf(to, "the policy was thrown out: it %s\n", sim->fault);
 }
 
+/* ---- several simulations ---- */
+
+void sim_print_head(const char *key, FILE *to)
+{
+	fprintf(to, "%-14s %7s %7s %7s %9s %9s %9s %9s %8s %7s %9s\n", key,
+		"used %", "waste %", "jain", "wait max", "p99 us", "max us",
+		"rounds", "missed", "part %", "switches");
+}
+
+/* All VMs together: the worst of what is bad, the sum of the rest. */
+void sim_print_line(struct sim *sim, const char *value, FILE *to)
+{
+	u64 time = sim->now - SIM_START, wait = 0, p99 = 0, most = 0;
+	u64 rounds = 0, missed = 0, partial = 0;
+	u32 i;
+
+	finish(sim);
+	for (i = 0; i < sim->nr_vms; i++) {
+		struct sim_vm *vm = &sim->vms[i];
+
+		wait = max(wait, waited_max(vm));
+		p99 = max(p99, sim_percentile(&vm->latency, 990));
+		most = max(most, sim_percentile(&vm->latency, 1000));
+		partial = max(partial, vm->partial);
+		rounds += vm->rounds;
+		missed += vm->missed;
+	}
+	fprintf(to, "%-14s %7.2f %7.2f %7.4f %9.2f %9.1f %9.1f", value,
+		percent(executed_by_all(sim), time * sim->config.cpus),
+		percent(sim->wasted, time), sim_jain(sim), ms(wait), us(p99),
+		us(most));
+	fprintf(to, " %9" PRIu64 " %8" PRIu64 " %7.2f %9" PRIu64 "%s\n", rounds,
+		missed, percent(partial, time), sim->dispatches,
+		sim->thrown ? " thrown out" : "");
+}
+
 /* ---- JSON ---- */
 
 static void json_vcpu(struct sim_vcpu *v, FILE *to)

@@ -119,5 +119,8 @@ const char *sim_load(struct sim_config *config, const char *path);
 
 void sim_print(struct sim *sim, FILE *to);
 void sim_print_json(struct sim *sim, FILE *to);
+/* One line for each simulation, with what was different. */
+void sim_print_head(const char *key, FILE *to);
+void sim_print_line(struct sim *sim, const char *value, FILE *to);
 
 #endif

@@ -115,17 +115,17 @@ __bpf_kfunc void lv_bpf_requeue(struct lv_sched_vcpu *vcpu, u64 key,
 		lv_sched_requeue(vcpu, key, home__nullable);
 }
 
-/* What is due again at once would leave time for nothing else. */
+/* What is due again and again at once would leave time for nothing else. */
 __bpf_kfunc void lv_bpf_park_until(struct lv_sched_vcpu *vcpu, u64 at)
 {
 	if (vcpu->pool)
 		lv_sched_park_until(vcpu,
-				    max(at, vcpu->pool->now + LV_SLICE_MIN));
+				    max(at, vcpu->pool->now + LV_PERIOD_MIN));
 }
 
 __bpf_kfunc void lv_bpf_timer(struct lv_pool *pool, u64 at)
 {
-	lv_sched_timer(pool, at ? max(at, pool->now + LV_SLICE_MIN) : 0);
+	lv_sched_timer(pool, at ? max(at, pool->now + LV_PERIOD_MIN) : 0);
 }
 
 __bpf_kfunc void lv_bpf_fault(struct lv_pool *pool)

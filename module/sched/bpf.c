@@ -76,6 +76,18 @@ static bool lv_bpf_enter(struct lv_sched_vcpu *vcpu)
 	return false;
 }
 
+/* Global, so that BTF has them; nobody else calls them. */
+void lv_bpf_choose(struct lv_sched_cpu *cpu, struct lv_sched_vcpu *vcpu,
+		   u64 slice);
+void lv_bpf_park(struct lv_sched_vcpu *vcpu);
+void lv_bpf_unpark(struct lv_sched_vcpu *vcpu);
+void lv_bpf_charge(struct lv_sched_vcpu *vcpu);
+void lv_bpf_requeue(struct lv_sched_vcpu *vcpu, u64 key,
+		    struct lv_sched_cpu *home__nullable);
+void lv_bpf_park_until(struct lv_sched_vcpu *vcpu, u64 at);
+void lv_bpf_timer(struct lv_pool *pool, u64 at);
+void lv_bpf_fault(struct lv_pool *pool);
+
 /* A vCPU has no pool any more if it left before the others of its VM. */
 __bpf_kfunc_start_defs();
 

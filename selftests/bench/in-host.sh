@@ -43,6 +43,6 @@ boot()
 }
 
 boot 1 "Linux boot, to the end of its init"
-# shellcheck disable=SC2046
+# shellcheck disable=SC2046,SC2091
 ! wanted inside || $(guest 1 inside) | tr -d '\r' | grep "^in_"
 

@@ -341,20 +341,22 @@ static int lv_write_wall_clock(struct lv_vcpu *v, gpa_t gpa)
 	return lv_write_versioned(v, &page, &wall, sizeof(wall), &wall.version);
 }
 
-/* Time that the thread was ready to run and the host ran something else. */
-static u64 lv_thread_delay(void)
+/* What the guest lost to others: to Linux's tasks, and in its pool to vCPUs. */
+static u64 lv_delay(struct lv_vcpu *v)
 {
+	u64 waited = READ_ONCE(v->sched.time[LV_TIME_READY]) +
+		     READ_ONCE(v->sched.time[LV_TIME_PARKED]);
+
 #ifdef CONFIG_SCHED_INFO
-	return current->sched_info.run_delay;
-#else
-	return 0;
+	waited += current->sched_info.run_delay;
 #endif
+	return waited;
 }
 
 /** lv_steal_run - KVM_RUN: tell the guest about time stolen before it */
 void lv_steal_run(struct lv_vcpu *v)
 {
-	if (v->steal_base != lv_thread_delay())
+	if (v->steal_base != lv_delay(v))
 		lv_request(v, LV_REQ_STEAL);
 }
 
@@ -362,7 +364,7 @@ void lv_steal_run(struct lv_vcpu *v)
 void lv_serve_steal(struct lv_vcpu *v)
 {
 	struct kvm_steal_time st = {};
-	u64 now = lv_thread_delay();
+	u64 now = lv_delay(v);
 
 	if (!v->steal.msr)
 		return;
@@ -480,7 +482,7 @@ int lv_pv_set_msr(struct lv_vcpu *v, u32 msr, u64 val, bool host)
 		page->gpa = val & ~LV_PV_ENABLED;
 	}
 	if (page == &v->steal)
-		v->steal_base = lv_thread_delay();
+		v->steal_base = lv_delay(v);
 	if (page == &v->clock || page == &v->steal)
 		lv_request(v, page == &v->clock ? LV_REQ_CLOCK : LV_REQ_STEAL);
 	return 0;

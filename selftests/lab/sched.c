@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <asm/kvm_para.h>
 #include <linux/labvisor.h>
 #include "guest.h"
 #include <kselftest_harness.h>
@@ -85,6 +86,15 @@ static void talk_cpu(void)
 		outb(0x80, 0);
 		beats[id]++;
 	}
+}
+
+static struct kvm_steal_time steal __attribute__((aligned(64)));
+
+/* Computes, and is told what others took. */
+static void watch_cpu(void)
+{
+	wrmsr(MSR_KVM_STEAL_TIME, (u64)&steal | KVM_MSR_ENABLED);
+	spin_cpu();
 }
 
 static void (*volatile main_of_all)(void);
@@ -480,6 +490,23 @@ TEST_F(pool, affinity_comes_back)
 		SKIP(return, "with one CPU there is nothing to see");
 	for (i = 0; i < 4; i++)
 		EXPECT_FALSE(is_on_one_cpu(vcpu_info(self->g[i], 0).tid));
+}
+
+/* For a guest, to wait for other vCPUs is as if the host had stolen its time. */
+TEST_F_TIMEOUT(pool, waiting_is_stolen_time, PATIENCE)
+{
+	struct guest *g = guest_new(watch_cpu, 1);
+	u64 waited = 0;
+
+	ASSERT_EQ(0, attach(g->id, self->id));
+	guest_start(g);
+	while (waited < 2000000) {
+		wait_for_beats(g);
+		waited = vcpu_info(g, 0).time_ns[3];
+	}
+	while (GUEST_VAR(g->vm, steal.steal) < waited)
+		usleep(500);
+	guest_stop(g);
 }
 
 /* ---- policies that do wrong ---- */

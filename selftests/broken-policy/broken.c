@@ -46,11 +46,18 @@ static void think(struct lv_sched_vcpu *v, u32 why)
 	mdelay(25);
 }
 
-/* All but the first vCPU of each VM wait for ever, although the pool is busy. */
+/* All but the first vCPU of each VM wait for ever. */
 static void favour(struct lv_sched_vcpu *v, u32 why)
 {
 	v->key = v != v->vm->vcpus;
-	v->slice = v->pool->slice;
+}
+
+static void pick_favourites(struct lv_sched_cpu *cpu)
+{
+	struct lv_sched_vcpu *v = lv_sched_first(cpu);
+
+	if (v && !v->key)
+		lv_sched_choose(cpu, v, v->slice);
 }
 
 static const struct lv_sched_ops policies[] = {
@@ -62,6 +69,7 @@ static const struct lv_sched_ops policies[] = {
 	{ .name = "starves",
 	  .wake = favour,
 	  .stop = favour,
+	  .pick = pick_favourites,
 	  .starve_ns = 500000000 },
 };
 

@@ -141,6 +141,67 @@ static void print_pools(FILE *out, const struct view *view)
 	table_end(out);
 }
 
+/* The most frequent reasons, per second. */
+#define MAX_REASONS 5
+static void reasons_text(const __u64 *counts, u64 ns, char *text, size_t size)
+{
+	unsigned int i, n, top;
+	__u64 left[LV_INFO_EXITS];
+	size_t used = 0;
+
+	memcpy(left, counts, sizeof(left));
+	*text = 0;
+	for (n = 0; n < MAX_REASONS && used < size; n++) {
+		for (i = 1, top = 0; i < LV_INFO_EXITS; i++)
+			top = left[i] > left[top] ? i : top;
+		if (!left[top] || !exit_name(top))
+			break;
+		used += snprintf(text + used, size - used, "%s%s %s",
+				 n ? ", " : "", exit_name(top),
+				 per_second(left[top], ns));
+		left[top] = 0;
+	}
+}
+
+static void print_vm(const struct view *view, const struct vm_view *vm)
+{
+	const struct lv_pool_info *pool = view_pool(view, vm->info.pool);
+	__u64 times[LV_INFO_TIMES] = { 0 }, exits[LV_INFO_EXITS] = { 0 };
+	u64 ns = 0;
+	char text[160];
+	size_t i, j;
+
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		const struct lv_vcpu_info *v = &vm->vcpus[i];
+
+		ns = v->now_ns > ns ? v->now_ns : ns;
+		for (j = 0; j < LV_INFO_TIMES; j++)
+			times[j] += v->time_ns[j];
+		for (j = 0; j < LV_INFO_EXITS; j++)
+			exits[j] += v->exit_reason[j];
+	}
+	reasons_text(exits, ns, text, sizeof(text));
+	table_cell("%u", vm->info.id);
+	table_cell("%s", pool ? pool->name : "?");
+	table_cell("%zu", vm->nr_vcpus);
+	table_cell("%u", vm->info.params.weight);
+	table_cell("%s", show_percent(times[0], ns));
+	table_cell("%s", show_percent(times[1], ns));
+	table_cell("%s", show_percent(times[3], ns));
+	table_cell("%s", show_percent(times[4], ns));
+	table_cell("%s", text);
+}
+
+static void print_vms(FILE *out, const struct view *view)
+{
+	size_t i;
+
+	table_begin("VM POOL >VCPUS >WEIGHT >RUN% >STL% >RDY% >PRK% EXITS/s");
+	for (i = 0; i < view->nr_vms; i++)
+		print_vm(view, &view->vms[i]);
+	table_end(out);
+}
+
 static void print_vcpu(const struct view *view, const struct vm_view *vm,
 		       const struct lv_vcpu_info *v)
 {
@@ -155,9 +216,7 @@ static void print_vcpu(const struct view *view, const struct vm_view *vm,
 	else
 		table_cell("%u", v->cpu);
 	for (i = 0; i < 7; i++)
-		if (i != 2)
-			table_cell("%s",
-				   show_percent(v->time_ns[i], v->now_ns));
+		table_cell("%s", show_percent(v->time_ns[i], v->now_ns));
 	table_cell("%s", per_second(v->dispatches, v->now_ns));
 	table_cell("%s", show_time(latency_quantile(v->latency, 99)));
 	table_cell("%s", per_second(v->exits, v->now_ns));
@@ -169,8 +228,9 @@ static void print_vcpus(FILE *out, const struct view *view)
 {
 	size_t i, j;
 
-	table_begin("VM/VCPU POOL STATE >CPU >RUN% >STL% >RDY% >PRK% >BLK% "
-		    ">OUT% >RUNS/s >WAKE99 >EXITS/s MOSTLY COMMAND");
+	table_begin(
+		"VM/VCPU POOL STATE >CPU >RUN% >STL% >AWY% >RDY% >PRK% >BLK% "
+		">OUT% >RUNS/s >WAKE99 >EXITS/s MOSTLY COMMAND");
 	for (i = 0; i < view->nr_vms; i++)
 		for (j = 0; j < view->vms[i].nr_vcpus; j++)
 			print_vcpu(view, &view->vms[i], &view->vms[i].vcpus[j]);
@@ -190,6 +250,8 @@ static char *make_picture(const struct view *view)
 	fprintf(out, "labvisor sched top, %s, %zu pools, %zu VMs\n\n", clock,
 		view->nr_pools, view->nr_vms);
 	print_pools(out, view);
+	fputc('\n', out);
+	print_vms(out, view);
 	fputc('\n', out);
 	print_vcpus(out, view);
 	fclose(out);
@@ -270,9 +332,9 @@ int cmd_sched_top(int argc, char **argv)
 		.children = common_children,
 		.doc = "Show pools, VMs and vCPUs live. Ctrl-C ends it."
 		       "\v"
-		       "Each line is a vCPU. What it did since the last picture, in percent of the "
+		       "The lines below are VMs (200 is two CPUs), and then vCPUs. What they did since the last picture, in percent of the "
 		       "time: RUN ran; STL (steal) had a CPU of the pool, which the host used otherwise; "
-		       "RDY (ready) waited for a CPU; PRK (parked) could run, but the policy held it "
+		       "AWY (away) had a CPU, and its thread was in user space; RDY (ready) waited for a CPU; PRK (parked) could run, but the policy held it "
 		       "back (cap, budget, co-stop); BLK (blocked) was halted; OUT was in user space or held up by the "
 		       "host. RUNS/s: how often it got a CPU; WAKE99: 99 % of its wake-ups took less "
 		       "time than that until it ran; MOSTLY: the most frequent reason of its exits. "

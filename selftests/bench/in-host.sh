@@ -28,21 +28,17 @@ wanted()
 	[ "$names" = "  " ] || case $names in *" $1 "*) ;; *) false ;; esac
 }
 
-# guest CPUS COMMAND: what runs a Linux guest.
+# guest COMMAND [WORD]...: a Linux guest runs it; the words come before what
+# starts the guest.
 guest()
 {
-	echo ./labvisor run --cpus "$1" --memory 256M --initrd initrd \
-		--cmd "$2" vmlinux
+	command=$1
+	shift
+	"$@" ./labvisor run --memory 256M --initrd initrd --cmd "$command" \
+		vmlinux | tr -d '\r'
 }
 
-# shellcheck disable=SC2046 # words they are
-boot()
-{
-	! wanted "boot_$1" ||
-		./ticks "boot_$1" "$2" $(guest "$1" true) | grep "^boot_"
-}
-
-boot 1 "Linux boot, to the end of its init"
-# shellcheck disable=SC2046,SC2091
-! wanted inside || $(guest 1 inside) | tr -d '\r' | grep "^in_"
+! wanted boot || guest true ./ticks boot "Linux boot, to the end of its init" |
+	grep "^boot"
+! wanted inside || guest inside | grep "^in_"
 

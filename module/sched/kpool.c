@@ -167,7 +167,8 @@ static int lv_prepare_all(struct lv_kpool *kp)
 int lv_kpool_set_policy(struct lv_kpool *kp, const struct lv_sched_ops *ops,
 			struct module *owner)
 {
-	int err = lv_prepare_all(kp);
+	/* To go back to "host" takes nothing: it cannot fail. */
+	int err = ops == &lv_sched_host ? 0 : lv_prepare_all(kp);
 
 	if (err)
 		return err;

@@ -295,7 +295,7 @@ int lv_check_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer,
 		return -EINVAL;
 	if (long_mode)
 		return cr4 & X86_CR4_PAE && !(cs->l && cs->db) ? 0 : -EINVAL;
-	return cs->l || cr4 & X86_CR4_PCIDE ? -EINVAL : 0;
+	return cs->l ? -EINVAL : 0;
 }
 
 /** lv_store_crs - set them without further checks; flushes the TLB */

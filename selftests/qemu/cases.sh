@@ -17,7 +17,7 @@ qemu()
 	with_qmp "$vm" /qemu/bin/qemu-system-x86_64 -accel kvm -cpu host \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-chardev "pipe,id=control,path=$vm.control" "$@"
-	while :; do
+	while [ -p "$vm.control.out" ]; do
 		echo ended >"$vm.control.out"
 	done
 }
@@ -207,6 +207,97 @@ case_hot_add()
 	qmp vm device_add '"driver": "host-x86_64-cpu", "id": "second",
 		"socket-id": 0, "core-id": 1, "thread-id": 0' &&
 	hear vm '2 1'
+}
+
+# heard: what the debug stub of QEMU says, on the pipe "gdb", goes to $reply.
+heard()
+{
+	# shellcheck disable=SC3045 # busybox has that
+	read -r -d '#' reply <gdb.out && read -r -n 2 sum <gdb.out
+	printf + 1<>gdb.in
+	reply=${reply#*$}
+	echo "gdb: $reply"
+}
+
+# send PACKET
+send()
+{
+	sum=0 rest=$1
+	while [ -n "$rest" ]; do
+		sum=$((sum + $(printf %d "'$rest")))
+		rest=${rest#?}
+	done
+	echo "gdb does $1"
+	printf '$%s#%02x' "$1" $((sum & 255)) 1<>gdb.in
+}
+
+# gives PACKET PATTERN: that must be its reply.
+gives()
+{
+	send "$1"
+	heard
+	# shellcheck disable=SC2254 # it is a pattern
+	case $reply in
+	$2) ;;
+	*) return 1 ;;
+	esac
+}
+
+# at SYMBOL: that is where the guest is (the lower 16 bits of RIP, the 17th
+# register of those that "g" reads; "p" does not read them anew in QEMU 7.2).
+at()
+{
+	gives g '????????*' || return
+	rip=$(echo "$reply" | cut -c 257-260)
+	[ "${rip#??}${rip%??}" = "$(symbol "$1")" ]
+}
+
+# attach: the stub tells single registers once it was asked which there are.
+attach()
+{
+	gives '?' 'T05*' && gives qXfer:features:read:target.xml:0,10 'm*'
+}
+
+# A running guest is stopped, goes by single steps, is looked at, and let go.
+case_steps()
+{
+	mkfifo gdb.in gdb.out &&
+	sector vm -S -gdb pipe:gdb &&
+	attach && send c && until_turns &&
+	printf '\003' 1<>gdb.in && heard && [ "${reply#T02}" != "$reply" ] &&
+	until at again; do gives s 'T05*' || return; done &&
+	turns=$(word vm 0x600) &&
+	gives s 'T05*' && at stepped &&
+	[ $(($(word vm 0x600))) -eq $((turns + 1)) ] &&
+	gives s 'T05*' && at jumping &&
+	gives s 'T05*' && at again &&
+	gives p0 4433221100000000 &&
+	gives P0=7856341200000000 OK &&
+	has "$(hmp vm 'info registers')" EAX=12345678 &&
+	turns=$(word vm 0x600) &&
+	gives D OK &&
+	while [ "$(word vm 0x600)" = "$turns" ]; do :; done
+}
+
+# Breakpoints of both kinds, and a watchpoint.
+case_breakpoints()
+{
+	again=$(symbol again)
+	mkfifo gdb.in gdb.out &&
+	sector vm -S -gdb pipe:gdb &&
+	attach &&
+	gives Z1,7c00,1 OK && gives c 'T05*' && at _start &&
+	gives z1,7c00,1 OK &&
+	gives "Z0,$again,1" OK && gives c 'T05*' && at again &&
+	gives m600,4 00000000 &&
+	gives "z0,$again,1" OK && gives s 'T05*' && at stepped &&
+	gives "Z0,$again,1" OK && gives c 'T05*' && at again &&
+	gives m600,4 01000000 &&
+	gives "z0,$again,1" OK &&
+	gives Z2,600,4 OK && gives c 'T05*watch:*600;*' && at stepped &&
+	gives m600,4 02000000 &&
+	gives z2,600,4 OK && gives D OK &&
+	while [ "$(word vm 0x600)" = 0x00000002 ]; do :; done
 }
 
 for name; do

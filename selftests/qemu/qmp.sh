@@ -3,7 +3,7 @@
 #
 # QEMU's monitor, for scripts in lab hosts. Source it. Each QEMU has a name, and
 # its monitor the pipes NAME.in and NAME.out. Nothing here waits for a QEMU that
-# has ended.
+# has ended, as long as its pipes are there.
 
 qmp_pipes()
 {
@@ -17,7 +17,7 @@ with_qmp()
 	shift
 	"$@" -chardev "pipe,id=qmp,path=$qmp_name" -mon chardev=qmp,mode=control
 	qmp_status=$?
-	while :; do
+	while [ -p "$qmp_name.out" ]; do
 		echo '{"error": "QEMU has ended"}' >"$qmp_name.out"
 	done &
 	return $qmp_status

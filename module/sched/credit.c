@@ -39,6 +39,7 @@ struct credit_vm {
 	u64 tokens_at; /* as of then */
 	u32 active; /* vCPUs that want to run and may */
 	u32 weight; /* as counted in the pool's */
+	u32 cap; /* that @tokens are for */
 	u64 dry; /* until then nobody begins a slice, but waits for tokens */
 };
 
@@ -141,9 +142,15 @@ static void credit_release(struct lv_sched_vcpu *v)
 
 /* ---- what the core tells ---- */
 
+/* No debts from the time under another cap, or none. */
 static void credit_vm_join(struct lv_sched_vm *vm)
 {
-	lv_sched_priv(vm, struct credit_vm)->tokens_at = vm->pool->now;
+	struct credit_vm *c = lv_sched_priv(vm, struct credit_vm);
+
+	c->cap = vm->params.cap;
+	c->tokens = 0;
+	c->tokens_at = vm->pool->now;
+	c->dry = 0;
 }
 
 static void credit_vcpu_leave(struct lv_sched_vcpu *v)
@@ -155,8 +162,8 @@ static void credit_params(struct lv_sched_vcpu *v)
 {
 	struct credit_vm *vm = credit_vm(v);
 
-	credit_refill(v);
-	vm->dry = 0;
+	if (vm->cap != v->vm->params.cap)
+		credit_vm_join(v->vm);
 	if (vm->active) {
 		credit_pool(v)->weight += v->vm->params.weight - vm->weight;
 		vm->weight = v->vm->params.weight;
@@ -285,10 +292,11 @@ static bool credit_preempts(struct lv_sched_vcpu *v, struct lv_sched_vcpu *curr)
 static int credit_dump(struct lv_sched_vcpu *v, char *buf, u32 size)
 {
 	long ahead = credit_vcpu(v)->vtime - credit_pool(v)->clock;
+	long left = v->vm->params.cap ? credit_vm(v)->tokens : 0;
 
-	return snprintf(buf, size, "%s%ld us virtual, VM has %ld us of its cap",
-			v->key ? "" : "boosted, ", ahead / 1000,
-			(long)credit_vm(v)->tokens / 1000);
+	return snprintf(buf, size,
+			"%s%ld us ahead (virtual), %ld us of the cap left",
+			v->key ? "" : "boosted, ", ahead / 1000, left / 1000);
 }
 
 const struct lv_sched_ops lv_sched_credit = {

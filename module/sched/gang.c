@@ -292,9 +292,13 @@ static void gang_vm_leave(struct lv_sched_vm *vm)
 static void gang_wake(struct lv_sched_vcpu *v, u32 why)
 {
 	struct lv_sched_vcpu *gang = gang_vcpu(v)->leader;
+	struct gang_vcpu *g = gang_vcpu(gang);
+	/* A CPU that went was its own, and others are leaving theirs still. */
+	bool lost = g->state == GANG_ACTIVE && g->size <= g->reserved &&
+		    !v->pool->nr_idle;
 
 	gang_wants(v, true);
-	if (gang_vcpu(gang)->state != GANG_IDLE)
+	if (g->state != GANG_IDLE && !lost)
 		return;
 	gang_end(gang);
 	gang_turn(v->pool);

@@ -174,26 +174,6 @@ static void random_scenario(const char *policy, u64 seed)
 		config.steal_every = 5 * MS;
 }
 
-/* Everybody who wants to, gets on. */
-static void note_progress(struct sim *sim, u64 *before)
-{
-	u32 i;
-
-	for (i = 0; i < sim->nr_vcpus; i++) {
-		struct sim_vcpu *v = &sim->vcpus[i];
-
-		if (v->core.state == LV_SCHED_READY &&
-		    v->core.since + SEC < sim->now && executed(v) == before[i])
-			note_broken("a vCPU starves");
-		before[i] = executed(v);
-	}
-}
-
-static bool conserves(const char *policy)
-{
-	return !strcmp(policy, "rr") || !strcmp(policy, "credit");
-}
-
 /* All others may have their slices first, and some time is stolen. */
 static u64 wait_limit(const struct sim_vcpu *v)
 {
@@ -207,6 +187,27 @@ static u64 wait_limit(const struct sim_vcpu *v)
 		turns += weights * v->vm->config->vcpus /
 			 v->vm->core.params.weight;
 	return 2 * MS + turns * 12 * MS;
+}
+
+/* Everybody who wants to, gets on. */
+static void note_progress(struct sim *sim, u64 *before)
+{
+	u32 i;
+
+	for (i = 0; i < sim->nr_vcpus; i++) {
+		struct sim_vcpu *v = &sim->vcpus[i];
+
+		if (v->core.state == LV_SCHED_READY &&
+		    v->core.since + max(SEC, wait_limit(v)) < sim->now &&
+		    executed(v) == before[i])
+			note_broken("a vCPU starves");
+		before[i] = executed(v);
+	}
+}
+
+static bool conserves(const char *policy)
+{
+	return !strcmp(policy, "rr") || !strcmp(policy, "credit");
 }
 
 static void test_random(const char *policy, u32 runs)
@@ -517,6 +518,37 @@ static void test_cap_siblings(void)
 	sim_free(sim);
 }
 
+/* A cap that comes later does not count from before. */
+static void test_cap_later(void)
+{
+	struct lv_sched_params p = { .weight = LV_WEIGHT_DEFAULT, .cap = 50 };
+	struct sim *sim;
+	u64 before;
+
+	scenario("credit", 1, 1);
+	add(SIM_HOG, 1);
+	sim = begin();
+	sim_run(sim, SIM_START + 100 * SEC);
+	sim->pool.now = sim->now;
+	is(lv_core_set_params(&sim->vms[0].core, NULL, &p), 0,
+	   "credit: a cap after 100 s without");
+	lv_core_settle(&sim->pool);
+	before = executed(&sim->vcpus[0]);
+	sim_run(sim, sim->now + 2 * SEC);
+	ok(executed(&sim->vcpus[0]) - before > 970 * MS &&
+		   executed(&sim->vcpus[0]) - before < 1020 * MS,
+	   "credit: it counts from then: %llu ms of 2 s",
+	   (unsigned long long)(executed(&sim->vcpus[0]) - before) / 1000000);
+	p.cap = 0;
+	lv_core_set_params(&sim->vms[0].core, NULL, &p);
+	lv_core_settle(&sim->pool);
+	before = executed(&sim->vcpus[0]);
+	sim_run(sim, sim->now + 2 * SEC);
+	ok(executed(&sim->vcpus[0]) - before > 1990 * MS,
+	   "credit: and goes at once");
+	sim_free(sim);
+}
+
 /* Two of these share a CPU with a hog. */
 static void test_boost(void)
 {
@@ -792,7 +824,8 @@ static void test_gang(void)
 		sim = begin();
 		sim->look = look_gang;
 		sim_run(sim, SIM_START + 2 * SEC);
-		sim_look(sim, true);
+		/* On a CPU that goes, one runs on until the kick comes. */
+		sim_look(sim, !config.hotplug_every);
 		for (i = 0; i < sim->nr_vms; i++)
 			if (seed % 4 && seed % 3 &&
 			    sim->vms[i].config->vcpus <= config.cpus &&
@@ -1215,6 +1248,7 @@ int main(void)
 	test_credit_starvation();
 	test_credit_sleeper();
 	test_cap_siblings();
+	test_cap_later();
 	test_boost();
 	test_credit_rebase();
 	test_edf();

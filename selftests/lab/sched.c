@@ -250,6 +250,16 @@ static int set_policy(u32 pool, const char *policy)
 	return dev_ioctl(dev, LV_POOL_SET, &c);
 }
 
+static void set_slice(u32 pool, u64 ns)
+{
+	struct lv_pool_config c = { .size = sizeof(c),
+				    .id = pool,
+				    .slice_ns = ns,
+				    .flags = LV_POOL_SLICE };
+
+	MUST(dev, LV_POOL_SET, &c);
+}
+
 static int attach(u32 vm, u32 pool)
 {
 	struct lv_vm_attach a = { .size = sizeof(a), .vm = vm, .pool = pool };
@@ -283,14 +293,19 @@ static struct lv_pool_info pool_info(u32 pool)
 	return info;
 }
 
-static struct lv_vcpu_info vcpu_info(struct guest *g, u32 index)
+static struct lv_vcpu_info vcpu_info_of(u32 vm, u32 index)
 {
 	struct lv_vcpu_info info = { .size = sizeof(info),
-				     .vm = g->id,
+				     .vm = vm,
 				     .index = index };
 
 	MUST(dev, LV_VCPU_INFO, &info);
 	return info;
+}
+
+static struct lv_vcpu_info vcpu_info(struct guest *g, u32 index)
+{
+	return vcpu_info_of(g->id, index);
 }
 
 /* For whoever has to find out why a guest stalls. */
@@ -645,14 +660,29 @@ static bool write_to(const char *dir, const char *name, const char *text)
 	return !write_text(path, text);
 }
 
+/* The host has held up a VM's first vCPU once more, and @other went on. */
+static struct lv_vcpu_info wait_for_host_stop(struct guest *other, u32 vm)
+{
+	u64 before = vcpu_info_of(vm, 0).stops[6];
+	struct lv_vcpu_info info;
+
+	do {
+		wait_for_beats(other);
+		info = vcpu_info_of(vm, 0);
+	} while (info.stops[6] == before);
+	return info;
+}
+
 /* A hundredth of a CPU for the victim, and then now and then nothing at all. */
 TEST_F_TIMEOUT(pool, throttled_and_frozen_threads_block_nobody, PATIENCE)
 {
 	static const char root[] = "cg", group[] = "cg/victim";
-	struct lv_vcpu_info info = { .size = sizeof(info) };
+	struct guest *napping = self->g[1];
+	struct lv_vcpu_info info;
+	u64 slices, host;
 	struct victim v;
 	char pid[16];
-	u32 i;
+	u32 i, v_id;
 
 	mkdir(root, 0755);
 	if (mount("none", root, "cgroup2", 0, NULL))
@@ -670,11 +700,21 @@ TEST_F_TIMEOUT(pool, throttled_and_frozen_threads_block_nobody, PATIENCE)
 		wait_for_victim(&v);
 		all_run(self->g);
 	}
-	/* Its vCPUs lose the CPU that they cannot use. */
-	info.vm = vm_of(v.pid);
-	do {
-		MUST(dev, LV_VCPU_INFO, &info);
-	} while (info.stops[6] < 3);
+	/* Its vCPUs lose a CPU that they cannot use, long before a slice ends. */
+	for (i = 0; i < 4; i++)
+		if (self->g[i] != napping)
+			ASSERT_EQ(0, attach(self->g[i]->id, 0));
+	set_slice(self->id, 10000000000);
+	v_id = vm_of(v.pid);
+	host = wait_for_host_stop(napping, v_id).stops[6];
+	info = wait_for_host_stop(napping, v_id);
+	slices = info.stops[1];
+	while (info.stops[6] < host + 3)
+		info = wait_for_host_stop(napping, v_id);
+	EXPECT_EQ(slices, info.stops[1]);
+	set_slice(self->id, 500000);
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, attach(self->g[i]->id, self->id));
 
 	ASSERT_TRUE(write_to(group, "cpu.max", "max"));
 	for (i = 0; i < 5; i++) {

@@ -37,6 +37,9 @@ bench:			## cost of exits and calls, KVM and Labvisor; LAB=svm|vmx
 	@set -e; for lab in $(or $(LAB),svm vmx); do \
 		lab/bench --lab $$lab --doc docs/performance.md; done
 
+experiments:		## what scheduling policies do to guests; T="fairness latency"
+	@lab/sched-experiments --doc docs/scheduling.md $(T)
+
 lint:			## clang-format, sparse, warnings, kernel-doc, shellcheck
 	@lab/setup test
 	@lab/lint
@@ -51,4 +54,4 @@ help:			## this list
 	@echo '  CMD="command in the guest", ACCEL=kvm, VMM=qemu (a Debian disk image in QEMU).'
 	@echo 'make test takes T=, LABS="svm vmx", KERNELS="stock debug 6.12", CPUS="1 2".'
 
-.PHONY: all module launcher run test test-kvm bench lint clean help
+.PHONY: all module launcher run test test-kvm bench experiments lint clean help

@@ -502,7 +502,8 @@ static int enable(unsigned int on, unsigned int number, u32 flags, u64 arg)
 }
 
 /* Each that can be enabled is content with an argument of 0 or 1. */
-TEST_F(api, capabilities_enabled)
+/* Some six hundred VMs. */
+TEST_F_TIMEOUT(api, capabilities_enabled, 300)
 {
 	unsigned int cap, on;
 	bool can, did;

@@ -21,9 +21,12 @@
 #define LV_NEVER_PICKS 1000000000ULL
 #define LV_STARVE 10000000000ULL
 
-/* A policy that makes work for itself without end is stopped, or slowed down. */
+/*
+ * A policy that makes work for itself without end is stopped, or slowed down: a
+ * timer costs some 70 us on an emulated CPU, and a thread has to get on.
+ */
 #define LV_SETTLE_ROUNDS 16
-#define LV_TIMER_MIN 10000ULL
+#define LV_TIMER_MIN 200000ULL
 
 /* ---- hooks: what the core needs of its surroundings ---- */
 

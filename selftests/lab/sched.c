@@ -348,16 +348,10 @@ static void wait_for_beats(struct guest *g)
 	}
 }
 
-/* How often to do it: on Bochs a kernel that checks everything has no hurry. */
+/* How often to do it: on Bochs a tenth takes as long. */
 static u32 rounds(u32 n)
 {
-	char version[256] = "";
-	FILE *file = fopen("/proc/version", "r");
-
-	if (!fgets(version, sizeof(version), file))
-		die("no version");
-	fclose(file);
-	return lab_is_vmx() && strstr(version, "labdebug") ? n / 10 + 1 : n;
+	return lab_is_vmx() ? n / 10 + 1 : n;
 }
 
 static u64 all_cpus(void)
@@ -653,7 +647,7 @@ TEST_F_TIMEOUT(pool, stopped_threads_block_nobody, PATIENCE)
 
 	for (i = 0; i < ARRAY_LEN(mains); i++) {
 		v = victim_new(mains[i], self->id);
-		for (k = 0; k < 3; k++) {
+		for (k = 0; k < rounds(3); k++) {
 			wait_for_victim(&v);
 			ASSERT_EQ(0, kill(v.pid, SIGSTOP));
 			all_run(self->g);

@@ -67,23 +67,8 @@ kill_leftovers()
 	done
 }
 
-# not_here PROGRAM: why it is not run
-not_here()
-{
-	case $1-$kvm-$(nproc) in
-	*-kvm_intel-1) ;;
-	sched*-kvm_intel-*)
-		echo "pools on Bochs with several CPUs: the lab host hangs now and then, not understood" ;;
-	esac
-}
-
 for program; do
 	echo "@begin $program"
-	why=$(not_here "$program")
-	if [ -n "$why" ]; then
-		printf '1..0 # SKIP %s\n@end %s 0\n' "$why" "$program"
-		continue
-	fi
 	echo "selftest: $program" >/dev/kmsg
 	if load; then
 		timeout "$limit" "./$program" 2>&1

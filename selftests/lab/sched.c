@@ -348,10 +348,16 @@ static void wait_for_beats(struct guest *g)
 	}
 }
 
-/* How often to do it: on Bochs a tenth takes as long. */
+/* How often to do it: on Bochs a kernel that checks everything has no hurry. */
 static u32 rounds(u32 n)
 {
-	return lab_is_vmx() ? n / 10 + 1 : n;
+	char version[256] = "";
+	FILE *file = fopen("/proc/version", "r");
+
+	if (!file || !fgets(version, sizeof(version), file))
+		die("no version");
+	fclose(file);
+	return lab_is_vmx() && strstr(version, "labdebug") ? n / 10 + 1 : n;
 }
 
 static u64 all_cpus(void)

@@ -246,6 +246,7 @@ static void lv_unseat(struct lv_sched_vcpu *v, enum lv_sched_state state)
 	cpu->curr = NULL;
 	cpu->resched = 0;
 	cpu->until = LV_SLICE_FOREVER;
+	cpu->late = false;
 	v->pool->nr_idle++;
 	if (v->pass) {
 		WRITE_ONCE(v->pass, false);
@@ -550,12 +551,23 @@ static void lv_remind(struct lv_sched_cpu *cpu)
 	lv_sched_recall(cpu->curr);
 }
 
+/* The way took longer than the slice: who comes last must get on, too. */
+static void lv_grant_a_turn(struct lv_sched_cpu *cpu)
+{
+	if (!cpu->late)
+		return;
+	cpu->late = false;
+	cpu->until = cpu->pool->now + LV_SLICE_MIN;
+	lv_arm(cpu);
+}
+
 /** lv_core_arrive - the thread of a RUNNING vCPU is on its CPU */
 void lv_core_arrive(struct lv_sched_vcpu *v)
 {
 	lv_sched_charge(v);
 	v->absent = LV_HERE;
 	WRITE_ONCE(v->pass, true);
+	lv_grant_a_turn(v->cpu);
 	lv_remind(v->cpu);
 	if (v->wake_pending)
 		lv_note_latency(v);
@@ -646,7 +658,11 @@ void lv_core_cpu_timer(struct lv_sched_cpu *cpu)
 	if (cpu->until > cpu->pool->now)
 		return lv_arm(cpu);
 	cpu->until = LV_SLICE_FOREVER;
-	lv_ask(cpu, LV_STOP_SLICE);
+	cpu->late = v->absent == LV_COMING;
+	if (cpu->late)
+		lv_arm(cpu);
+	else
+		lv_ask(cpu, LV_STOP_SLICE);
 }
 
 /* Its time is over, unless the policy says otherwise. */

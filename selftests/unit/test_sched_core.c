@@ -368,6 +368,28 @@ static void test_absent(void)
 	is(a->stopped_by, LV_STOP_PREEMPT, "it wants a CPU still");
 	is(a->state, LV_SCHED_READY, "and waits for it");
 
+	/* A thread that needs longer than the slice has a turn all the same. */
+	setup(1, 1, 2);
+	policy(&lv_sched_rr);
+	a->slice = LV_SLICE_MIN;
+	lv_core_ready(a, LV_WAKE_USER);
+	lv_core_settle(&pool);
+	lv_core_ready(b, LV_WAKE_USER);
+	pool.now += LV_SLICE_MIN;
+	lv_core_cpu_timer(&cpus[0].core);
+	settled("slice over on the way");
+	is(a->state, LV_SCHED_RUNNING,
+	   "a slice over on the way: keeps the CPU");
+	is(cpus[0].timer, a->absent_since + LV_GRACE_COMING,
+	   "until patience ends");
+	pool.now += MS;
+	lv_core_arrive(a);
+	ok(a->pass, "arrived: runs");
+	is(cpus[0].timer, pool.now + LV_SLICE_MIN, "for a short turn");
+	pool.now = cpus[0].timer;
+	lv_core_cpu_timer(&cpus[0].core);
+	is(cpus[0].core.resched, LV_STOP_SLICE, "which ends");
+
 	setup(1, 1, 2);
 	policy(&lv_sched_rr);
 	lv_core_ready(a, LV_WAKE_USER);

@@ -246,6 +246,7 @@ struct lv_vcpu {
 	struct mutex pin_lock; /* protects the next three; innermost mutex */
 	struct task_struct *pinned; /* bound to a CPU by us, or NULL */
 	int pinned_to; /* to that one */
+	u64 exits_before; /* it came to the CPU that its pool gave it */
 	struct cpumask *affinity; /* what it had before; NULL if never needed */
 	struct lv_vcpu_stat stat; /* own; read without lock */
 };
@@ -441,6 +442,7 @@ void lv_sched_vcpu_free(struct lv_vcpu *v);
 
 bool lv_gate_enter(struct lv_vcpu *v);
 void lv_gate_block(struct lv_vcpu *v);
+void lv_gate_give_back(struct lv_vcpu *v);
 void lv_gate_to_user(struct lv_vcpu *v);
 bool lv_gate_kicked(struct lv_vcpu *v, enum lv_wake why);
 bool lv_gate_yield(struct lv_vcpu *v, struct lv_vcpu *to);

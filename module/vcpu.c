@@ -404,8 +404,8 @@ static int lv_serve_work(struct lv_vcpu *v)
 
 	if (!__xfer_to_guest_mode_work_pending())
 		return LV_RESUME;
-	/* Who shall give its CPU to another does so before Linux takes it. */
-	lv_sched_pass(v);
+	if (lv_sched_active())
+		lv_gate_give_back(v);
 	err = lv_guest_mode_work();
 	if (err)
 		v->run->exit_reason = KVM_EXIT_INTR;

@@ -145,7 +145,7 @@ void lv_vcpu_timer_wait(struct lv_vcpu *v)
 	if (late < MAX_LATE_NS)
 		a->advance = clamp_t(s64, a->advance + (late + 64) / 4, 0,
 				     MAX_ADVANCE_NS);
-	if (late >= 0)
+	if (late >= 0 || late < -MAX_ADVANCE_NS)
 		return;
 	until += mul_u64_u32_div(-late, tsc_khz, USEC_PER_SEC) + 1;
 	while (rdtsc() < until)

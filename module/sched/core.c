@@ -297,9 +297,9 @@ static void lv_take_all(struct lv_pool *pool)
 	struct lv_sched_cpu *cpu;
 
 	pool->takes = false;
-	lv_for_each_pool_cpu(cpu, pool) if (cpu->curr && cpu->resched &&
-					    cpu->curr->absent != LV_HERE)
-		lv_take(cpu);
+	lv_for_each_pool_cpu(cpu, pool)
+		if (cpu->curr && cpu->resched && cpu->curr->absent != LV_HERE)
+			lv_take(cpu);
 }
 
 void lv_sched_park(struct lv_sched_vcpu *v)
@@ -411,8 +411,7 @@ static void lv_fill_all(struct lv_pool *pool)
 {
 	struct lv_sched_cpu *cpu;
 
-	lv_for_each_pool_cpu(cpu, pool)
-	{
+	lv_for_each_pool_cpu(cpu, pool) {
 		if (!pool->nr_idle || !pool->nr_ready)
 			return;
 		lv_fill(cpu);
@@ -432,8 +431,7 @@ static void lv_contend(struct lv_sched_vcpu *v)
 		lv_op(v->pool, preempts);
 	struct lv_sched_cpu *cpu, *victim = NULL;
 
-	lv_for_each_pool_cpu(cpu, v->pool)
-	{
+	lv_for_each_pool_cpu(cpu, v->pool) {
 		if (!cpu->curr || cpu->resched || (v->home && v->home != cpu))
 			continue;
 		if (cpu->curr->absent != LV_HERE) {
@@ -512,8 +510,9 @@ bool lv_core_settle(struct lv_pool *pool)
 	if (!pool->fault)
 		return false;
 
-	lv_for_each_pool_vm(vm, pool) lv_for_each_vm_vcpu(v, vm)
-		lv_core_free(v);
+	lv_for_each_pool_vm(vm, pool)
+		lv_for_each_vm_vcpu(v, vm)
+			lv_core_free(v);
 	lv_sched_timer(pool, 0);
 	pool->takes = false;
 	pool->ops = &lv_sched_host;
@@ -551,13 +550,11 @@ static void lv_remind(struct lv_sched_cpu *cpu)
 	lv_sched_recall(cpu->curr);
 }
 
-/* The way took longer than the slice: who comes last must get on, too. */
-static void lv_grant_a_turn(struct lv_sched_cpu *cpu)
+/* The way took longer than the slice: as long again, for who has to get on. */
+static void lv_grant_a_turn(struct lv_sched_cpu *cpu, u64 took)
 {
-	if (!cpu->late)
-		return;
 	cpu->late = false;
-	cpu->until = cpu->pool->now + LV_SLICE_MIN;
+	cpu->until = cpu->pool->now + max(took, LV_SLICE_MIN);
 	lv_arm(cpu);
 }
 
@@ -567,10 +564,30 @@ void lv_core_arrive(struct lv_sched_vcpu *v)
 	lv_sched_charge(v);
 	v->absent = LV_HERE;
 	WRITE_ONCE(v->pass, true);
-	lv_grant_a_turn(v->cpu);
+	if (v->cpu->late)
+		lv_grant_a_turn(v->cpu, v->pool->now - v->since);
 	lv_remind(v->cpu);
 	if (v->wake_pending)
 		lv_note_latency(v);
+}
+
+/**
+ * lv_core_prolong - a RUNNING vCPU was asked to stop before its guest ran at all
+ *
+ * On a slow host it may take longer than the slice to get into the guest, even
+ * from where the thread arrived. Each time this gives it twice as long.
+ * Return: false if it is to stop: this is not about the slice, or too long.
+ */
+bool lv_core_prolong(struct lv_sched_vcpu *v)
+{
+	struct lv_sched_cpu *cpu = v->cpu;
+	u64 took = v->pool->now - v->since;
+
+	if (cpu->resched != LV_STOP_SLICE || took > LV_GRACE_COMING)
+		return false;
+	cpu->resched = 0;
+	lv_grant_a_turn(cpu, took);
+	return true;
 }
 
 /** lv_core_stop - the thread gives up the CPU, or the wait for one */
@@ -703,13 +720,13 @@ void lv_core_check(struct lv_pool *pool)
 	struct lv_sched_vcpu *v;
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_vm(vm, pool) lv_for_each_vm_vcpu(v, vm)
-	{
-		if (lv_waits(v))
-			waits = max(waits, pool->now - v->since);
-		else if (v->state == LV_SCHED_READY)
-			held = max(held, pool->now - v->since);
-	}
+	lv_for_each_pool_vm(vm, pool)
+		lv_for_each_vm_vcpu(v, vm) {
+			if (lv_waits(v))
+				waits = max(waits, pool->now - v->since);
+			else if (v->state == LV_SCHED_READY)
+				held = max(held, pool->now - v->since);
+		}
 	/* Each may have its turn first. */
 	limit += pool->nr_vcpus * pool->slice;
 	if (waits > limit)
@@ -802,7 +819,8 @@ static void lv_attach_vm(struct lv_sched_vm *vm)
 	memset(vm->priv, 0, sizeof(vm->priv));
 	if (join)
 		join(vm);
-	lv_for_each_vm_vcpu(v, vm) lv_attach_vcpu(v);
+	lv_for_each_vm_vcpu(v, vm)
+		lv_attach_vcpu(v);
 }
 
 /* The policy lets go of a vCPU; who has or wants a CPU, is READY after it. */
@@ -823,7 +841,8 @@ static void lv_detach_vm(struct lv_sched_vm *vm)
 	void (*leave)(struct lv_sched_vm *) = lv_op(vm->pool, vm_leave);
 	struct lv_sched_vcpu *v;
 
-	lv_for_each_vm_vcpu(v, vm) lv_detach_vcpu(v);
+	lv_for_each_vm_vcpu(v, vm)
+		lv_detach_vcpu(v);
 	if (leave)
 		leave(vm);
 }
@@ -844,8 +863,11 @@ static void lv_detach_policy(struct lv_pool *pool)
 	struct lv_sched_cpu *cpu;
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_vm(vm, pool) lv_detach_vm(vm);
-	lv_for_each_pool_cpu(cpu, pool) if (remove) remove(cpu);
+	lv_for_each_pool_vm(vm, pool)
+		lv_detach_vm(vm);
+	lv_for_each_pool_cpu(cpu, pool)
+		if (remove)
+			remove(cpu);
 	if (quit)
 		quit(pool);
 	lv_sched_timer(pool, 0);
@@ -865,8 +887,10 @@ static void lv_attach_policy(struct lv_pool *pool,
 	memset(pool->priv, 0, sizeof(pool->priv));
 	if (ops->init)
 		ops->init(pool);
-	lv_for_each_pool_cpu(cpu, pool) lv_attach_cpu(cpu);
-	lv_for_each_pool_vm(vm, pool) lv_attach_vm(vm);
+	lv_for_each_pool_cpu(cpu, pool)
+		lv_attach_cpu(cpu);
+	lv_for_each_pool_vm(vm, pool)
+		lv_attach_vm(vm);
 }
 
 /*
@@ -883,10 +907,8 @@ int lv_core_set_policy(struct lv_pool *pool, const struct lv_sched_ops *ops)
 		return err;
 	lv_detach_policy(pool);
 	lv_attach_policy(pool, ops);
-	lv_for_each_pool_vm(vm, pool)
-	{
-		lv_for_each_vm_vcpu(v, vm)
-		{
+	lv_for_each_pool_vm(vm, pool) {
+		lv_for_each_vm_vcpu(v, vm) {
 			if (lv_is_host(pool))
 				lv_core_free(v);
 			else if (v->state == LV_SCHED_READY)
@@ -929,13 +951,13 @@ static void lv_evict(struct lv_sched_cpu *cpu)
 	struct lv_sched_vcpu *v;
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_vm(vm, cpu->pool) lv_for_each_vm_vcpu(v, vm)
-	{
-		if (v->home == cpu)
-			lv_sched_requeue(v, v->key, NULL);
-		if (v->cpu == cpu)
-			v->cpu = NULL;
-	}
+	lv_for_each_pool_vm(vm, cpu->pool)
+		lv_for_each_vm_vcpu(v, vm) {
+			if (v->home == cpu)
+				lv_sched_requeue(v, v->key, NULL);
+			if (v->cpu == cpu)
+				v->cpu = NULL;
+		}
 }
 
 static void lv_unlink_cpu(struct lv_sched_cpu *cpu)
@@ -1012,7 +1034,8 @@ int lv_core_vm_join(struct lv_pool *pool, struct lv_sched_vm *vm)
 		return err;
 	}
 	vm->pool = pool;
-	lv_for_each_vm_vcpu(v, vm) WRITE_ONCE(v->pool, pool);
+	lv_for_each_vm_vcpu(v, vm)
+		WRITE_ONCE(v->pool, pool);
 	lv_attach_vm(vm);
 	return 0;
 }
@@ -1038,7 +1061,8 @@ void lv_core_vm_leave(struct lv_sched_vm *vm)
 	struct lv_sched_vm **at = &pool->vms;
 	struct lv_sched_vcpu *v;
 
-	lv_for_each_vm_vcpu(v, vm) lv_part_vcpu(v);
+	lv_for_each_vm_vcpu(v, vm)
+		lv_part_vcpu(v);
 	if (leave)
 		leave(vm);
 	while (*at != vm)
@@ -1136,8 +1160,7 @@ int lv_core_change_params(struct lv_sched_vm *vm, struct lv_sched_vcpu *only,
 		return -EINVAL;
 	if (!only)
 		vm->params = new;
-	lv_for_each_vm_vcpu(v, vm)
-	{
+	lv_for_each_vm_vcpu(v, vm) {
 		v->old_params = v->params;
 		if (!only || only == v)
 			lv_mix_params(&v->params, params, what);
@@ -1145,8 +1168,7 @@ int lv_core_change_params(struct lv_sched_vm *vm, struct lv_sched_vcpu *only,
 	err = lv_admit(vm->pool, vm->pool->ops);
 	if (err)
 		vm->params = old;
-	lv_for_each_vm_vcpu(v, vm)
-	{
+	lv_for_each_vm_vcpu(v, vm) {
 		if (err)
 			v->params = v->old_params;
 		else if (changed && (!only || only == v))

@@ -95,6 +95,7 @@ static inline int lv_core_set_params(struct lv_sched_vm *vm,
 
 void lv_core_ready(struct lv_sched_vcpu *v, enum lv_wake why);
 void lv_core_arrive(struct lv_sched_vcpu *v);
+bool lv_core_prolong(struct lv_sched_vcpu *v);
 void lv_core_stop(struct lv_sched_vcpu *v, enum lv_stop why);
 void lv_core_absent(struct lv_sched_vcpu *v, enum lv_absent where);
 void lv_core_yield(struct lv_sched_vcpu *v, struct lv_sched_vcpu *to);

@@ -231,13 +231,13 @@ static void credit_rebase(struct lv_pool *pool)
 	struct lv_sched_vm *vm;
 
 	p->clock -= CREDIT_REBASE;
-	lv_for_each_pool_vm(vm, pool) lv_for_each_vm_vcpu(v, vm)
-	{
-		struct credit_vcpu *c = credit_vcpu(v);
+	lv_for_each_pool_vm(vm, pool)
+		lv_for_each_vm_vcpu(v, vm) {
+			struct credit_vcpu *c = credit_vcpu(v);
 
-		c->vtime -= min(c->vtime, CREDIT_REBASE);
-		lv_sched_requeue(v, v->key ? c->vtime + 1 : 0, v->home);
-	}
+			c->vtime -= min(c->vtime, CREDIT_REBASE);
+			lv_sched_requeue(v, v->key ? c->vtime + 1 : 0, v->home);
+		}
 }
 
 /* Has its VM got tokens left for a slice? */

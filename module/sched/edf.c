@@ -65,20 +65,22 @@ static void edf_keep_homes(struct lv_pool *pool)
 	struct lv_sched_vcpu *v;
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_vm(vm, pool) lv_for_each_vm_vcpu(v, vm)
-	{
-		v->scratch = 0;
-		if (v->params.period_ns && v->home &&
-		    pool->ops == &lv_sched_edf)
-			edf_fits(v, v->home);
-	}
+	lv_for_each_pool_vm(vm, pool)
+		lv_for_each_vm_vcpu(v, vm) {
+			v->scratch = 0;
+			if (v->params.period_ns && v->home &&
+			    pool->ops == &lv_sched_edf)
+				edf_fits(v, v->home);
+		}
 }
 
 static bool edf_find_home(struct lv_sched_vcpu *v, struct lv_pool *pool)
 {
 	struct lv_sched_cpu *cpu;
 
-	lv_for_each_pool_cpu(cpu, pool) if (edf_fits(v, cpu)) return true;
+	lv_for_each_pool_cpu(cpu, pool)
+		if (edf_fits(v, cpu))
+			return true;
 	return false;
 }
 
@@ -88,11 +90,14 @@ static int edf_admit(struct lv_pool *pool)
 	struct lv_sched_cpu *cpu;
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_cpu(cpu, pool) cpu->scratch = 0;
+	lv_for_each_pool_cpu(cpu, pool)
+		cpu->scratch = 0;
 	edf_keep_homes(pool);
-	lv_for_each_pool_vm(vm, pool) lv_for_each_vm_vcpu(
-		v, vm) if (v->params.period_ns && !v->scratch &&
-			   !edf_find_home(v, pool)) return -ENOSPC;
+	lv_for_each_pool_vm(vm, pool)
+		lv_for_each_vm_vcpu(v, vm)
+			if (v->params.period_ns && !v->scratch &&
+			    !edf_find_home(v, pool))
+				return -ENOSPC;
 	return 0;
 }
 
@@ -209,9 +214,11 @@ static void edf_cpu_remove(struct lv_sched_cpu *cpu)
 	struct lv_sched_vm *vm;
 
 	lv_for_each_pool_vm(vm, cpu->pool)
-		lv_for_each_vm_vcpu(v, vm) if (edf_vcpu(v)->period && !v->home)
-			lv_sched_requeue(v, v->key,
-					 (void *)(unsigned long)v->scratch);
+		lv_for_each_vm_vcpu(v, vm)
+			if (edf_vcpu(v)->period && !v->home)
+				lv_sched_requeue(
+					v, v->key,
+					(void *)(unsigned long)v->scratch);
 }
 
 /* ---- who is next ---- */

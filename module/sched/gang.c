@@ -105,8 +105,7 @@ static void gang_unpark(struct lv_sched_vcpu *gang, u32 from, u32 to)
 	struct lv_sched_vcpu *v;
 	u32 nr = 0;
 
-	lv_for_each_vm_vcpu(v, gang->vm)
-	{
+	lv_for_each_vm_vcpu(v, gang->vm) {
 		if (gang_vcpu(v)->leader != gang)
 			continue;
 		if (nr >= from && nr < to)
@@ -143,8 +142,7 @@ static void gang_end(struct lv_sched_vcpu *gang)
 	if (g->state == GANG_ACTIVE) {
 		gang_unlink(&p->active, gang);
 		p->reserved -= g->reserved;
-		lv_for_each_vm_vcpu(v, gang->vm)
-		{
+		lv_for_each_vm_vcpu(v, gang->vm) {
 			if (gang_vcpu(v)->leader != gang)
 				continue;
 			if (v->state == LV_SCHED_RUNNING)
@@ -221,8 +219,7 @@ static void gang_hand_over(struct lv_sched_vcpu *leader)
 	struct gang_vcpu *old = gang_vcpu(leader);
 	struct lv_sched_vcpu *v, *heir = NULL;
 
-	lv_for_each_vm_vcpu(v, leader->vm)
-	{
+	lv_for_each_vm_vcpu(v, leader->vm) {
 		if (gang_vcpu(v)->leader != leader)
 			continue;
 		heir = heir ?: v;
@@ -262,19 +259,16 @@ static void gang_params(struct lv_sched_vcpu *changed)
 
 	if (gang_vcpu(changed)->group == changed->params.group)
 		return;
-	lv_for_each_vm_vcpu(v, vm)
-	{
+	lv_for_each_vm_vcpu(v, vm) {
 		gang_vcpu(gang_vcpu(v)->leader)->want = 0;
 		gang_end(gang_vcpu(v)->leader);
 	}
-	lv_for_each_vm_vcpu(v, vm)
-	{
+	lv_for_each_vm_vcpu(v, vm) {
 		gang_vcpu(v)->leader = NULL;
 		gang_vcpu(v)->size = 0;
 		gang_vcpu(v)->wants = false;
 	}
-	lv_for_each_vm_vcpu(v, vm)
-	{
+	lv_for_each_vm_vcpu(v, vm) {
 		gang_join(v);
 		gang_wants(v, v->state >= LV_SCHED_READY);
 		gang_end(gang_vcpu(v)->leader);

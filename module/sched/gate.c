@@ -4,10 +4,12 @@
  * pool leaves that to Linux.
  *
  *   lv_sched_pass()       run loop, before an entry: have I got a CPU?
- *   lv_sched_block()      ... it halts: others may have the CPU
- *   lv_sched_to_user()    ... KVM_RUN returns
- *   lv_sched_kick()       who has something for a vCPU: it is runnable again
- *   lv_sched_thread_out(), lv_sched_thread_in()
+ *   lv_gate_block()       ... it halts: others may have the CPU
+ *   lv_gate_give_back()   ... Linux wants the thread to make way
+ *   lv_gate_to_user()     ... KVM_RUN returns
+ *   lv_gate_yield()       an exit: the guest spins, or asks for another vCPU
+ *   lv_gate_kicked()      who has something for a vCPU: it is runnable again
+ *   lv_gate_thread_out(), lv_gate_thread_in()
  *                         the host's scheduler: the thread lost or got a CPU
  *
  * A vCPU that has been given a CPU of the pool runs there because its thread is
@@ -161,8 +163,7 @@ int lv_gate_prepare(struct lv_vm *vm)
 {
 	struct lv_sched_vcpu *s;
 
-	lv_for_each_vm_vcpu(s, &vm->sched)
-	{
+	lv_for_each_vm_vcpu(s, &vm->sched) {
 		struct lv_vcpu *v = lv_of(s);
 
 		if (!v->affinity)
@@ -216,13 +217,23 @@ enum lv_gate {
 	LV_GATE_PASS,
 };
 
+/* Under the pool's lock: it stops if that was asked of it. */
+static void lv_gate_obey(struct lv_vcpu *v)
+{
+	struct lv_sched_vcpu *s = &v->sched;
+
+	if (s->state != LV_SCHED_RUNNING || !s->cpu->resched)
+		return;
+	if (v->stat.exits != v->exits_before || !lv_core_prolong(s))
+		lv_core_stop(s, s->cpu->resched);
+}
+
 /* Under the pool's lock: what now? */
 static enum lv_gate lv_gate_ask(struct lv_vcpu *v, int *cpu)
 {
 	struct lv_sched_vcpu *s = &v->sched;
 
-	if (s->state == LV_SCHED_RUNNING && s->cpu->resched)
-		lv_core_stop(s, s->cpu->resched);
+	lv_gate_obey(v);
 	if (s->state == LV_SCHED_OUT)
 		lv_core_ready(s, s->blocked ? LV_WAKE_OTHER
 				 : s->stopped_by == LV_STOP_HOST
@@ -234,6 +245,8 @@ static enum lv_gate lv_gate_ask(struct lv_vcpu *v, int *cpu)
 		*cpu = s->cpu->id;
 		if (v->pinned != current || v->pinned_to != *cpu)
 			return LV_GATE_GO;
+		if (s->absent == LV_COMING)
+			v->exits_before = v->stat.exits;
 		lv_core_arrive(s);
 	}
 	return LV_GATE_PASS;
@@ -288,6 +301,24 @@ void lv_gate_block(struct lv_vcpu *v)
 {
 	if (READ_ONCE(v->sched.state) != LV_SCHED_FREE)
 		lv_gate_stop(v, LV_STOP_BLOCK);
+}
+
+/*
+ * Linux is about to run something else on the thread's CPU. A vCPU that was
+ * asked to stop does so now: later, the host would seem to hold it up.
+ */
+void lv_gate_give_back(struct lv_vcpu *v)
+{
+	struct lv_sched_vcpu *s = &v->sched;
+	struct lv_kpool *kp;
+
+	if (READ_ONCE(s->pass))
+		return;
+	kp = lv_lock_pool_of(s);
+	if (!kp)
+		return;
+	lv_gate_obey(v);
+	lv_pool_unlock(kp);
 }
 
 /* The CPU stays its own for a while: most trips to user space are short. */

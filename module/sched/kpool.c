@@ -145,8 +145,9 @@ static void lv_unpin_all(struct lv_kpool *kp)
 	struct lv_sched_vcpu *s;
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_vm(vm, &kp->core) lv_for_each_vm_vcpu(s, vm)
-		lv_gate_unpin(container_of(s, struct lv_vcpu, sched));
+	lv_for_each_pool_vm(vm, &kp->core)
+		lv_for_each_vm_vcpu(s, vm)
+			lv_gate_unpin(container_of(s, struct lv_vcpu, sched));
 }
 
 static int lv_prepare_all(struct lv_kpool *kp)
@@ -154,8 +155,7 @@ static int lv_prepare_all(struct lv_kpool *kp)
 	struct lv_sched_vm *vm;
 	int err;
 
-	lv_for_each_pool_vm(vm, &kp->core)
-	{
+	lv_for_each_pool_vm(vm, &kp->core) {
 		err = lv_gate_prepare(container_of(vm, struct lv_vm, sched));
 		if (err)
 			return err;

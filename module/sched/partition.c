@@ -27,9 +27,9 @@ static void partition_settle(struct lv_sched_vcpu *v)
 {
 	struct lv_sched_cpu *cpu, *home = NULL;
 
-	lv_for_each_pool_cpu(cpu, v->pool) if (!partition_cpu(cpu)->owner &&
-					       (!home || cpu == v->cpu))
-		home = cpu;
+	lv_for_each_pool_cpu(cpu, v->pool)
+		if (!partition_cpu(cpu)->owner && (!home || cpu == v->cpu))
+			home = cpu;
 	partition_cpu(home)->owner = v;
 	lv_sched_requeue(v, 0, home);
 }

@@ -72,7 +72,9 @@ static struct lv_sched_vcpu *lv_find_vcpu(struct lv_vm *vm, u32 id)
 {
 	struct lv_sched_vcpu *v;
 
-	lv_for_each_vm_vcpu(v, &vm->sched) if (v->id == id) return v;
+	lv_for_each_vm_vcpu(v, &vm->sched)
+		if (v->id == id)
+			return v;
 	return NULL;
 }
 
@@ -120,8 +122,9 @@ static u64 lv_busy(const struct lv_pool *pool)
 	const struct lv_sched_cpu *cpu;
 	u64 busy = 0;
 
-	lv_for_each_pool_cpu(cpu, pool) busy +=
-		cpu->busy + (cpu->curr ? pool->now - cpu->busy_since : 0);
+	lv_for_each_pool_cpu(cpu, pool)
+		busy += cpu->busy +
+			(cpu->curr ? pool->now - cpu->busy_since : 0);
 	return busy;
 }
 
@@ -159,8 +162,9 @@ static void lv_set_slice(struct lv_kpool *kp, u64 slice)
 
 	lv_pool_lock(kp);
 	lv_for_each_pool_vm(vm, &kp->core)
-		lv_for_each_vm_vcpu(v, vm) if (v->slice == kp->core.slice)
-			v->slice = slice;
+		lv_for_each_vm_vcpu(v, vm)
+			if (v->slice == kp->core.slice)
+				v->slice = slice;
 	kp->core.slice = slice;
 	lv_pool_unlock(kp);
 }

@@ -28,8 +28,7 @@ static u64 relaxed_slowest(struct lv_sched_vcpu *of)
 	struct lv_sched_vcpu *v;
 	u64 slowest = ~0ULL;
 
-	lv_for_each_vm_vcpu(v, of->vm)
-	{
+	lv_for_each_vm_vcpu(v, of->vm) {
 		if (v->state < LV_SCHED_READY ||
 		    v->params.group != of->params.group)
 			continue;
@@ -55,12 +54,10 @@ static void relaxed_review(struct lv_sched_vcpu *changed)
 	u64 slowest = relaxed_slowest(changed);
 	struct lv_sched_vcpu *v;
 
-	lv_for_each_vm_vcpu(v, changed->vm) if (v->parked &&
-						v->params.group ==
-							changed->params.group &&
-						relaxed_room(v, slowest) >=
-							RELAXED_SKEW / 2)
-		lv_sched_unpark(v);
+	lv_for_each_vm_vcpu(v, changed->vm)
+		if (v->parked && v->params.group == changed->params.group &&
+		    relaxed_room(v, slowest) >= RELAXED_SKEW / 2)
+			lv_sched_unpark(v);
 }
 
 static void relaxed_charge(struct lv_sched_vcpu *v, u64 ns)

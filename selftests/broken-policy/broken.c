@@ -17,10 +17,8 @@ static void pick_blocked(struct lv_sched_cpu *cpu)
 	struct lv_sched_vcpu *v, *first = lv_sched_first(cpu);
 	struct lv_sched_vm *vm;
 
-	lv_for_each_pool_vm(vm, cpu->pool)
-	{
-		lv_for_each_vm_vcpu(v, vm)
-		{
+	lv_for_each_pool_vm(vm, cpu->pool) {
+		lv_for_each_vm_vcpu(v, vm) {
 			if (v->state == LV_SCHED_OUT)
 				return lv_sched_choose(cpu, v, v->slice);
 		}

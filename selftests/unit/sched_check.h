@@ -97,17 +97,14 @@ static inline const char *sched_broken(const struct lv_pool *pool)
 	if (!broken)
 		broken = sched_heap(&pool->parked, &pool->parked.first, NULL,
 				    &parked);
-	lv_for_each_pool_cpu(cpu, pool)
-	{
+	lv_for_each_pool_cpu(cpu, pool) {
 		cpus++;
 		if (!broken)
 			broken = sched_broken_cpu(cpu, &queued, &idle);
 	}
-	lv_for_each_pool_vm(vm, pool)
-	{
+	lv_for_each_pool_vm(vm, pool) {
 		vms++;
-		lv_for_each_vm_vcpu(v, vm)
-		{
+		lv_for_each_vm_vcpu(v, vm) {
 			vcpus++;
 			if (!broken)
 				broken = sched_broken_vcpu(v);

@@ -385,10 +385,27 @@ static void test_absent(void)
 	pool.now += MS;
 	lv_core_arrive(a);
 	ok(a->pass, "arrived: runs");
-	is(cpus[0].timer, pool.now + LV_SLICE_MIN, "for a short turn");
+	is(cpus[0].timer, pool.now + LV_SLICE_MIN + MS,
+	   "for as long as it took to come");
 	pool.now = cpus[0].timer;
 	lv_core_cpu_timer(&cpus[0].core);
 	is(cpus[0].core.resched, LV_STOP_SLICE, "which ends");
+
+	/* ... even if it needs longer from there. */
+	ok(lv_core_prolong(a) && !cpus[0].core.resched, "prolonged");
+	is(cpus[0].timer, pool.now + 2 * (LV_SLICE_MIN + MS),
+	   "twice as long each time");
+	lv_core_arrive(a);
+	ok(a->pass, "runs on");
+	settled("prolonged");
+	lv_sched_resched(&cpus[0].core);
+	ok(!lv_core_prolong(a), "preemption: not prolonged");
+	lv_core_stop(a, cpus[0].core.resched);
+	lv_core_arrive(b);
+	pool.now += LV_GRACE_COMING + 1;
+	lv_core_cpu_timer(&cpus[0].core);
+	is(cpus[0].core.resched, LV_STOP_SLICE, "a slice ends");
+	ok(!lv_core_prolong(b), "too long: not prolonged");
 
 	setup(1, 1, 2);
 	policy(&lv_sched_rr);
@@ -1273,10 +1290,9 @@ static const char *rr_broken(void)
 	struct lv_sched_cpu *cpu;
 
 	if (pool.ops == &lv_sched_rr)
-		lv_for_each_pool_cpu(cpu, &pool) if (
-			!cpu->curr &&
-			lv_sched_first(
-				cpu)) return "a CPU is idle, and a vCPU waits";
+		lv_for_each_pool_cpu(cpu, &pool)
+			if (!cpu->curr && lv_sched_first(cpu))
+				return "a CPU is idle, and a vCPU waits";
 	return NULL;
 }
 

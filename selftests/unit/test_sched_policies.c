@@ -1108,10 +1108,10 @@ static void picks_blocked(struct lv_sched_cpu *cpu)
 	struct lv_sched_vm *vm;
 
 	if (++calls > 50)
-		lv_for_each_pool_vm(vm, cpu->pool) lv_for_each_vm_vcpu(
-			v, vm) if (v->state ==
-				   LV_SCHED_OUT) return lv_sched_choose(cpu, v,
-									MS);
+		lv_for_each_pool_vm(vm, cpu->pool)
+			lv_for_each_vm_vcpu(v, vm)
+				if (v->state == LV_SCHED_OUT)
+					return lv_sched_choose(cpu, v, MS);
 	lv_sched_choose(cpu, lv_sched_first(cpu), MS);
 }
 

@@ -817,8 +817,7 @@ static void window(struct sim *sim, struct sim_event *event)
 
 		if (!vm->core.pool)
 			continue;
-		lv_for_each_vm_vcpu(v, &vm->core)
-		{
+		lv_for_each_vm_vcpu(v, &vm->core) {
 			lv_sched_charge(v);
 			ran += v->ran;
 		}

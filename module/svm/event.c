@@ -185,14 +185,16 @@ void svm_set_shadow(struct lv_vcpu *v, u8 shadow)
 
 /*
  * V_TPR holds CR8 and the guest reads and writes it freely. Writes are
- * intercepted only while an interrupt waits for a lower priority.
+ * intercepted only while an interrupt waits for a lower priority, and while a
+ * window is open, when QEMU as the processor would abort (docs/emulators.md).
  */
 void svm_set_tpr(struct lv_vcpu *v, u8 cr8, u8 threshold)
 {
 	struct svm_vcpu *s = to_svm(v);
 	struct vmcb_control_area *control = &s->vmcb->control;
+	bool window = control->int_ctl & V_IRQ_MASK && !s->virq;
 
-	svm_intercept(s, INTERCEPT_CR8_WRITE, threshold);
+	svm_intercept(s, INTERCEPT_CR8_WRITE, threshold || window);
 	if ((control->int_ctl & V_TPR_MASK) == cr8)
 		return;
 	control->int_ctl = (control->int_ctl & ~V_TPR_MASK) | cr8;

@@ -263,7 +263,6 @@ static void priority_guest(void)
 	cli();
 	guest_sync(0);
 	GUEST_EQ(1u << (VECTOR & 31), apic_read(APIC_IRR + 0x30));
-	/* Not by CR8: QEMU 7.2 crashes when that meets a waiting interrupt. */
 	apic_write(APIC_TPR, VECTOR);
 	sti();
 	asm volatile("nop; nop");
@@ -272,6 +271,28 @@ static void priority_guest(void)
 	asm volatile("nop; nop");
 	GUEST_EQ(1, hits[VECTOR]);
 	GUEST_EQ(0, apic_read(APIC_IRR + 0x30));
+}
+
+/* With the interrupt waiting for IF: QEMU as the processor must not see it. */
+static void priority_by_cr8_guest(void)
+{
+	set_up();
+	cli();
+	guest_sync(0);
+	WRITE_REG(cr8, VECTOR >> 4);
+	GUEST_EQ(VECTOR >> 4, READ_REG(cr8));
+	GUEST_EQ(VECTOR & 0xf0, apic_read(APIC_TPR));
+	sti();
+	asm volatile("nop; nop");
+	GUEST_EQ(0, hits[VECTOR]);
+	cli();
+	WRITE_REG(cr8, (VECTOR >> 4) - 1);
+	GUEST_EQ((VECTOR >> 4) - 1, READ_REG(cr8));
+	GUEST_EQ(0, hits[VECTOR]);
+	sti();
+	asm volatile("nop; nop");
+	GUEST_EQ(1, hits[VECTOR]);
+	WRITE_REG(cr8, 0);
 }
 
 /* MSIs */
@@ -286,6 +307,14 @@ static int signal_msi(struct vm *vm, u32 address, u32 data)
 TEST_F(irqchip, task_priority)
 {
 	vcpu_call(self->vcpu, priority_guest);
+	EXPECT_EQ(0, vcpu_sync(self->vcpu));
+	EXPECT_LT(0, signal_msi(self->vm, APIC_GPA, VECTOR));
+	EXPECT_EQ(GUEST_DONE, vcpu_sync(self->vcpu));
+}
+
+TEST_F(irqchip, task_priority_by_cr8)
+{
+	vcpu_call(self->vcpu, priority_by_cr8_guest);
 	EXPECT_EQ(0, vcpu_sync(self->vcpu));
 	EXPECT_LT(0, signal_msi(self->vm, APIC_GPA, VECTOR));
 	EXPECT_EQ(GUEST_DONE, vcpu_sync(self->vcpu));

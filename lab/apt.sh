@@ -37,3 +37,27 @@ apt_private()
 		-o Dir::Cache="$apt/cache" -o Dir::Log="$apt/log" \
 		-o APT::Sandbox::User="$(id -un)" "$@"
 }
+
+# apt_from_backports FOLDER PACKAGE...: unpack packages of the release's backports
+# in FOLDER/root. Chains with &&, for step().
+apt_from_backports()
+{
+	local folder=$1 name main deb
+	shift
+
+	name=$(apt_release) &&
+	main=$(apt_repository "$name") || return
+	if [ -z "$main" ]; then
+		echo "apt has no package lists of Debian '$name': apt-get update?"
+		return 1
+	fi
+	mkdir -p "$folder/debs" "$folder/apt" &&
+	echo "deb $main $name-backports main" >"$folder/apt/sources.list" &&
+	apt_private "$folder/apt" apt-get -o APT::Update::Error-Mode=any update &&
+	(cd "$folder/debs" && apt_private "$folder/apt" apt-get download "$@") ||
+		return
+	for deb in "$folder"/debs/*.deb; do
+		dpkg-deb -x "$deb" "$folder/root" || return
+	done
+	rm -r "$folder/apt" "$folder/debs"
+}

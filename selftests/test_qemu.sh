@@ -3,7 +3,7 @@
 #
 # Debian's QEMU, unmodified, with -accel kvm on Labvisor: Linux boots to user
 # space on the machine types and with the interrupt controllers that it offers,
-# through SeaBIOS from power-on.
+# through SeaBIOS from power-on. The newer QEMU is that of backports.
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
@@ -19,7 +19,10 @@ pc_split pc,kernel-irqchip=split 2
 pc_irqchip_off pc,kernel-irqchip=off 1
 q35 q35 2
 q35_split q35,kernel-irqchip=split 8
-q35_no_smm q35,smm=off 1'
+q35_no_smm q35,smm=off 1
+newer_pc pc 1
+newer_q35 q35 2
+newer_q35_split q35,kernel-irqchip=split 2'
 
 # run_all KERNEL: in one lab host
 run_all()
@@ -27,7 +30,8 @@ run_all()
 	local options
 
 	mapfile -t options < <(vmm_options "$1" \
-		/usr/share/qemu/linuxboot_dma.bin)
+		/usr/share/qemu/linuxboot_dma.bin &&
+		vmm_newer_options)
 	echo "$machines" >"$scratch/machines"
 	"$LAB_DIR/host" --kernel "$1" --smp 2 --mem 2048 --timeout 240 \
 		--log "$scratch/log" "${options[@]}" \

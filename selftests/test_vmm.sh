@@ -11,7 +11,9 @@ source "$LAB_DIR/vmm/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=tap.sh
 source "$LAB_TOP/selftests/tap.sh"
 
-cases=(snapshot migration registers steps breakpoints nmi hot_add)
+on_svm=(snapshot migration registers steps nmi hot_add isolinux memtest ipxe ovmf
+	overcommit)
+cases=("${on_svm[@]}" breakpoints)
 [ $# -eq 0 ] || cases=("$@")
 
 # The guests: a boot sector and its symbols, an initramfs with its work.
@@ -27,7 +29,14 @@ make_guests()
 	{
 		cat "$("$LAB_DIR/initramfs" guest)"
 		pack_cpio "$scratch/more"
-	} >"$scratch/initrd"
+	} >"$scratch/initrd" &&
+	mkdir -p "$scratch/cd" &&
+	cp /usr/lib/ISOLINUX/isolinux.bin \
+		/usr/lib/syslinux/modules/bios/ldlinux.c32 "$scratch/cd" &&
+	printf '%s\n' 'PROMPT 1' 'SAY A line that isolinux.cfg has' \
+		>"$scratch/cd/isolinux.cfg" &&
+	xorriso -as mkisofs -quiet -o "$scratch/isolinux.iso" -b isolinux.bin \
+		-no-emul-boot -boot-load-size 4 -boot-info-table "$scratch/cd"
 }
 
 # in_host KERNEL OPTION... CASES: in a lab host
@@ -35,7 +44,8 @@ in_host()
 {
 	local options
 	mapfile -t options < <(vmm_options "$1" \
-		/usr/share/qemu/linuxboot_dma.bin)
+		/usr/share/qemu/linuxboot_dma.bin \
+		/usr/share/seabios/vgabios-stdvga.bin)
 	shift
 
 	"$LAB_DIR/host" --smp 1 --timeout 400 --log "$scratch/log" \
@@ -61,9 +71,14 @@ run()
 		--file "$scratch/initrd"
 		--file "$("$LAB_DIR/kernel/build" fast)/bzImage:kernel"
 		--file "/boot/vmlinuz-$(stock_release):stock"
+		--file "$scratch/isolinux.iso"
+		--file /boot/memtest86+x64.bin:memtest
+		--file /usr/lib/ipxe/qemu/pxe-virtio.rom
+		--file /usr/share/OVMF/OVMF_CODE.fd:ovmf-code
+		--file /usr/share/OVMF/OVMF_VARS.fd:ovmf-vars
 		--file "$LAB_TOP/selftests/qemu/qmp.sh"
 		--file "$LAB_TOP/selftests/qemu/cases.sh") || return
-	most=$(asked snapshot migration registers steps nmi hot_add)
+	most=$(asked "${on_svm[@]}")
 	[ -z "$most" ] || in_host stock --mem 2048 "$most" || status=1
 	[ -z "$(asked breakpoints)" ] || in_host fast --lab bochs \
 		--kernel fast breakpoints || status=1

@@ -18,3 +18,14 @@ vmm_options()
 		printf '%s\n' --file "$file:/qemu/share/qemu/${file##*/}"
 	done
 }
+
+# vmm_newer_options: further options: the newer QEMU, in /newer
+vmm_newer_options()
+{
+	local folder
+	folder=$("$LAB_DIR/vmm/newer") || return
+
+	printf '%s\n' --file "$folder/bin/qemu-system-x86_64:/newer/bin/qemu-system-x86_64" \
+		--file "$folder/share:/newer/share/qemu" --file \
+		/usr/share/seabios/bios-256k.bin:/newer/share/qemu/bios-256k.bin
+}

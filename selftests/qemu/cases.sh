@@ -311,6 +311,111 @@ case_breakpoints()
 	while [ "$(word vm 0x600)" = 0x00000002 ]; do :; done
 }
 
+# screen NAME: the 25 lines of its VGA text
+screen()
+{
+	qmp "$1" pmemsave '"val": 753664, "size": 4000, "filename": "screen"' \
+		>/dev/null &&
+		tr -c '\040-\176' ' ' <screen | sed 's/\(.\)./\1/g' | fold -w 80
+}
+
+# until_screen NAME PATTERN
+until_screen()
+{
+	while text=$(screen "$1"); do
+		! echo "$text" | grep -q -e "$2" || break
+	done
+	echo "$text" | tee last-screen
+	echo "$text" | grep -q -e "$2"
+}
+
+# press NAME KEY...
+press()
+{
+	vm=$1
+	shift
+	for key; do
+		qmp "$vm" send-key "\"keys\": [
+			{\"type\": \"qcode\", \"data\": \"$key\"}]" || return
+	done
+}
+
+# Code that is none of Linux's: what it shows on its screen is right.
+case_memtest()
+{
+	start vm -machine pc -m 32 -vga std -kernel /lab/memtest &&
+	until_screen vm '^ *Memtest86+ v6\.' &&
+	until_screen vm '^Memory  : *31MB' &&
+	until_screen vm 'Errors: 0' &&
+	press vm f1 &&
+	until_screen vm 'Settings'
+}
+
+# 16-bit code, which lives on the BIOS, keyboard and all.
+case_isolinux()
+{
+	start vm -machine pc -m 16 -vga std -cdrom /lab/isolinux.iso &&
+	until_screen vm '^ISOLINUX 6' &&
+	until_screen vm '^boot:' &&
+	press vm l a b ret &&
+	until_screen vm '^boot: lab' &&
+	until_screen vm '^Loading lab... failed: No such file' &&
+	until_screen vm '^A line that isolinux.cfg has'
+}
+
+# A network card's ROM has what to boot sent to it.
+case_ipxe()
+{
+	mkdir tftp && cp /lab/kernel /lab/initrd tftp &&
+	cat >tftp/boot.ipxe <<-END
+	#!ipxe
+	kernel kernel console=ttyS0 quiet panic=-1 lv.cmd="sh work.sh nmi" initrd=initrd
+	initrd initrd
+	boot
+	END
+	start vm -machine pc -m 128 -vga std -serial file:vm.console \
+		-serial chardev:control \
+		-netdev user,id=net,tftp=tftp,bootfile=boot.ipxe -device \
+		virtio-net-pci,netdev=net,disable-legacy=on,romfile=/lab/pxe-virtio.rom &&
+	until_screen vm '^iPXE 1' &&
+	hear vm ready
+}
+
+# UEFI firmware from power-on, without system management mode: it clears the
+# screen on each serial port.
+case_ovmf()
+{
+	cp /lab/ovmf-vars vars &&
+	linux vm nmi -machine q35,smm=off -kernel /lab/stock -m 256 \
+		-drive if=pflash,format=raw,readonly=on,file=/lab/ovmf-code \
+		-drive if=pflash,format=raw,file=vars &&
+	read -r word <vm.control.out &&
+	has "$word" 'ready$'
+}
+
+# Guests larger in sum than what they may have: pages are swapped out and shared,
+# and have what was written to them.
+case_overcommit()
+{
+	modprobe brd rd_nr=1 rd_size=524288 && mkswap /dev/ram0 &&
+	swapon /dev/ram0 && mount -t cgroup2 none /sys/fs/cgroup &&
+	echo +memory >/sys/fs/cgroup/cgroup.subtree_control &&
+	mkdir /sys/fs/cgroup/guests && cd /sys/fs/cgroup/guests &&
+	echo 112M >memory.max && echo 0 >cgroup.procs && cd - &&
+	echo 10000 >/sys/kernel/mm/ksm/pages_to_scan &&
+	echo 1 >/sys/kernel/mm/ksm/run || return
+	for vm in a b c; do
+		linux "$vm" saved && hear "$vm" ready || return
+	done
+	until [ "$(cat /sys/fs/cgroup/guests/memory.swap.current)" -gt 20000000 ] &&
+	      [ "$(cat /sys/kernel/mm/ksm/pages_sharing)" -gt 1000 ]; do
+		:
+	done
+	for vm in a b c; do
+		tell "$vm" look && hear "$vm" 'as it was' || return
+	done
+}
+
 for name; do
 	mkdir "/tmp/$name" && cd "/tmp/$name" || exit
 	# A shell of its own: children of the case before would interrupt this.

@@ -292,6 +292,9 @@ struct lv_tdp_format {
  * @set_tsc_offset: guest TSC = host TSC + @offset
  * @set_intercepts: the vCPU's guest_debug or exit settings changed: recompute
  *	intercepts and MSR permissions, and do what @set_dr7 does
+ * @lend_drs: from here on the guest has the CPU's debug registers and its accesses
+ *	do not exit, or (false) they do again, and the vCPU's dr6 and dr7 are what
+ *	the guest made of them; interrupts off
  * @set_dr7: the vCPU's dr7, or the one of its debugger, changed
  * @get_msr: read an MSR that the CPU keeps for the guest (lv_hw_msrs in msr.c)
  * @set_msr: write one; the value was checked
@@ -348,6 +351,7 @@ struct lv_backend {
 	void (*set_tsc_offset)(struct lv_vcpu *v, u64 offset);
 	void (*set_intercepts)(struct lv_vcpu *v);
 	void (*set_dr7)(struct lv_vcpu *v);
+	void (*lend_drs)(struct lv_vcpu *v, bool lend);
 	u64 (*get_msr)(struct lv_vcpu *v, u32 msr);
 	void (*set_msr)(struct lv_vcpu *v, u32 msr, u64 val);
 

@@ -200,6 +200,8 @@ static void lv_inject_exception(struct lv_vcpu *v)
 	};
 
 	if (ex->pending) {
+		if (ex->vector == X86_TRAP_DB)
+			lv_take_debugregs(v);
 		lv_deliver_payload(v);
 		if (BIT(ex->vector) & LV_VECTORS_FAULT)
 			lv_set_rflags(v, lv_rflags(v) | X86_EFLAGS_RF);

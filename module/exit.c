@@ -264,6 +264,10 @@ static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 	struct lv_insn insn;
 	int out;
 
+	if (!v->guest_debug && !(v->dr7 & LV_DR7_GD)) {
+		lv_lend_debugregs(v);
+		return LV_RESUME;
+	}
 	if (!exit->cr.decoded || !exit->insn_len) {
 		if (!lv_decode_exit(v, exit, &insn, &out))
 			return out;

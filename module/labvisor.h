@@ -189,7 +189,8 @@ struct lv_vcpu {
 	u64 xcr0, xcr0_allowed; /* own */
 	u64 tsc_offset, tsc_lost; /* own: see lv_clock_load() */
 	u64 pat, misc_enable, spec_ctrl, tsc_aux; /* own */
-	u64 dr[4], dr6, dr7; /* own */
+	u64 dr[4], dr6, dr7; /* own; stale while lent */
+	bool drs_lent; /* own: the guest has them in the CPU: debugreg.c */
 	u32 guest_debug; /* own: KVM_GUESTDBG_* */
 	u64 debug_dr[4], debug_dr7; /* own: user space's breakpoints */
 
@@ -420,7 +421,6 @@ void lv_vcpu_load(struct lv_vcpu *v);
 void lv_vcpu_put(struct lv_vcpu *v);
 void lv_vcpu_reset(struct lv_vcpu *v, bool init);
 void lv_serve_init(struct lv_vcpu *v);
-void lv_load_debugregs(struct lv_vcpu *v);
 long lv_vcpu_run(struct lv_vcpu *v);
 int lv_vcpu_create(struct lv_vm *vm, unsigned long id);
 void lv_vcpu_destroy(struct lv_vcpu *v);
@@ -627,10 +627,17 @@ int lv_load_pdptes(struct lv_vcpu *v, u64 cr3);
 bool lv_canonical(u64 addr);
 int lv_set_efer(struct lv_vcpu *v, u64 efer, bool host);
 int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0);
-int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val);
-u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr);
 void lv_sync_regs_store(struct lv_vcpu *v);
 int lv_sync_regs_load(struct lv_vcpu *v);
+
+/* ---- debug registers (debugreg.c) ---- */
+
+void lv_load_debugregs(struct lv_vcpu *v);
+void lv_lend_debugregs(struct lv_vcpu *v);
+void lv_take_debugregs(struct lv_vcpu *v);
+void lv_put_debugregs(struct lv_vcpu *v);
+int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val);
+u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr);
 
 /* ---- machine-check banks (mce.c) ---- */
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Control and debug registers: what the architecture checks when they are
- * written, and what follows from a change.
+ * Control registers: what the architecture checks when they are written, and
+ * what follows from a change.
  */
 #include <asm/cpufeature.h>
-#include <asm/debugreg.h>
 #include <asm/fpu/xcr.h>
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
@@ -26,9 +25,6 @@
 #define LV_CR3_NOFLUSH BIT_ULL(63)
 #define LV_CR3_PCID 0xfffULL
 #define LV_PDPTE_RESERVED 0x1e6ULL /* besides the bits above the address */
-
-#define LV_DR6_WRITABLE 0xe00fUL
-#define LV_DR7_WRITABLE 0xffff2bffUL
 
 bool lv_canonical(u64 addr)
 {
@@ -256,30 +252,6 @@ int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0)
 		return -EINVAL;
 	v->xcr0 = xcr0;
 	return 0;
-}
-
-/** lv_set_dr - write DR0 to DR7; -EINVAL: the upper half of DR6 or DR7, #GP */
-int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val)
-{
-	if (nr >= 4 && val >> 32)
-		return -EINVAL;
-	if (nr < 4)
-		v->dr[nr] = val;
-	else if (nr & 1)
-		v->dr7 = (val & LV_DR7_WRITABLE) | LV_DR7_RESET;
-	else
-		v->dr6 = (val & LV_DR6_WRITABLE) | DR6_RESERVED;
-	lv_backend->set_dr7(v);
-	if (v->atomic)
-		lv_load_debugregs(v);
-	return 0;
-}
-
-u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr)
-{
-	if (nr < 4)
-		return v->dr[nr];
-	return nr & 1 ? v->dr7 : v->dr6;
 }
 
 /** lv_check_crs - can this be the state of a CPU? 0 or -EINVAL */

@@ -16,7 +16,6 @@
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
 #include <linux/vtime.h>
-#include <asm/debugreg.h>
 
 #include "compat.h"
 #include "labvisor.h"
@@ -250,30 +249,9 @@ static int lv_run_atomic(struct lv_vcpu *v, struct lv_exit *exit)
 	return out;
 }
 
-static bool lv_uses_breakpoints(struct lv_vcpu *v)
-{
-	return unlikely(lv_dr7_in_use(v) & LV_DR7_ENABLED);
-}
-
-/** lv_load_debugregs - DR0 to DR3 of a guest that uses them; interrupts off */
-void lv_load_debugregs(struct lv_vcpu *v)
-{
-	const u64 *dr = v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
-								: v->dr;
-
-	if (!lv_uses_breakpoints(v))
-		return;
-	set_debugreg(0, 7);
-	set_debugreg(dr[0], 0);
-	set_debugreg(dr[1], 1);
-	set_debugreg(dr[2], 2);
-	set_debugreg(dr[3], 3);
-}
-
 /* One stay in the guest: from here on nothing sleeps. */
 static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 {
-	bool breakpoints = lv_uses_breakpoints(v);
 	int out;
 
 	preempt_disable();
@@ -293,8 +271,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
 	v->atomic = false;
 	lv_guest_ran();
-	if (breakpoints || lv_uses_breakpoints(v) || hw_breakpoint_active())
-		hw_breakpoint_restore();
+	lv_put_debugregs(v);
 	/* Serve the host interrupt while its time still counts as the guest's. */
 	local_irq_enable();
 	lv_fpu_put(v);

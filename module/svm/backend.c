@@ -234,6 +234,7 @@ struct lv_backend svm_backend = {
 	.set_tsc_offset = svm_set_tsc_offset,
 	.set_intercepts = svm_set_intercepts,
 	.set_dr7 = svm_set_dr7,
+	.lend_drs = svm_lend_drs,
 	.get_msr = svm_get_msr,
 	.set_msr = svm_set_msr,
 	.inject = svm_inject,

@@ -123,7 +123,10 @@ static void svm_decode_exception(struct svm_vcpu *s, struct lv_exit *exit,
 		return;
 
 	exit->ex.payload = s->vmcb->save.dr6 ^ DR6_RESERVED;
-	s->vmcb->save.dr6 = DR6_RESERVED;
+	if (s->v.drs_lent)
+		s->vmcb->save.dr6 &= ~(u64)DR_STEP; /* of our own stepping */
+	else
+		s->vmcb->save.dr6 = DR6_RESERVED;
 	svm_touch(s, SVM_CLEAN_DR);
 	if (s->stepping && svm_step_done(s))
 		exit->reason = LV_EXIT_NMI_WINDOW;

@@ -125,6 +125,7 @@ void svm_set_root(struct lv_vcpu *v, hpa_t root);
 void svm_set_tsc_offset(struct lv_vcpu *v, u64 offset);
 void svm_set_intercepts(struct lv_vcpu *v);
 void svm_set_dr7(struct lv_vcpu *v);
+void svm_lend_drs(struct lv_vcpu *v, bool lend);
 u64 svm_get_msr(struct lv_vcpu *v, u32 msr);
 void svm_set_msr(struct lv_vcpu *v, u32 msr, u64 val);
 void svm_cache_reg(struct lv_vcpu *v, enum lv_reg reg);

@@ -25,6 +25,9 @@
 /* CR0 bits that would slow the guest down and protect nobody. */
 #define SVM_CR0_HIDDEN (X86_CR0_CD | X86_CR0_NW)
 
+/* Intercepts of reads and writes of DR0 to DR7. */
+#define SVM_ALL_DRS 0xff00ff
+
 static const u8 svm_intercepts[] = {
 	INTERCEPT_INTR,	     INTERCEPT_NMI,	  INTERCEPT_SELECTIVE_CR0,
 	INTERCEPT_RDPMC,     INTERCEPT_CPUID,	  INTERCEPT_RSM,
@@ -88,17 +91,26 @@ void svm_vcpu_reset(struct lv_vcpu *v)
 	svm_set_intercepts(v);
 }
 
-static bool svm_wants_dr(unsigned int bit)
-{
-	/* DR4 and DR5 are aliases that never come with their own code. */
-	return bit != INTERCEPT_DR4_READ && bit != INTERCEPT_DR5_READ &&
-	       bit != INTERCEPT_DR4_WRITE && bit != INTERCEPT_DR5_WRITE;
-}
-
 void svm_set_dr7(struct lv_vcpu *v)
 {
 	to_svm(v)->vmcb->save.dr7 = lv_dr7_in_use(v);
 	svm_touch(to_svm(v), SVM_CLEAN_DR);
+}
+
+/* VMRUN and #VMEXIT switch DR6 and DR7 with the VMCB. */
+void svm_lend_drs(struct lv_vcpu *v, bool lend)
+{
+	struct svm_vcpu *s = to_svm(v);
+	struct vmcb_save_area *save = &s->vmcb->save;
+
+	s->vmcb->control.intercepts[INTERCEPT_DR] = lend ? 0 : SVM_ALL_DRS;
+	svm_touch(s, SVM_CLEAN_INTERCEPTS);
+	if (!lend) {
+		v->dr6 = save->dr6;
+		v->dr7 = save->dr7;
+	}
+	save->dr6 = lend ? v->dr6 : DR6_RESERVED;
+	svm_touch(s, SVM_CLEAN_DR);
 }
 
 /*
@@ -112,15 +124,13 @@ void svm_set_intercepts(struct lv_vcpu *v)
 	u32 exceptions = BIT(DB_VECTOR) | BIT(AC_VECTOR) | BIT(MC_VECTOR);
 	bool pause = boot_cpu_has(X86_FEATURE_PAUSEFILTER) &&
 		     !v->vm->disable_pause_exits;
-	unsigned int bit;
 
 	if (v->guest_debug & KVM_GUESTDBG_USE_SW_BP)
 		exceptions |= BIT(BP_VECTOR);
 	if (!(v->vm->quirks_off & KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
 		exceptions |= BIT(UD_VECTOR);
 	control->intercepts[INTERCEPT_EXCEPTION] = exceptions;
-	for (bit = INTERCEPT_DR0_READ; bit <= INTERCEPT_DR7_WRITE; bit++)
-		svm_intercept(s, bit, svm_wants_dr(bit));
+	control->intercepts[INTERCEPT_DR] = SVM_ALL_DRS;
 	/* With a filter all MSRs are intercepted, and so are all ports. */
 	control->msrpm_base_pa = rcu_access_pointer(v->vm->msr_filter)
 					 ? svm_iopm_pa

@@ -148,6 +148,7 @@ struct lv_backend vmx_backend = {
 	.set_tsc_offset = vmx_set_tsc_offset,
 	.set_intercepts = vmx_set_intercepts,
 	.set_dr7 = vmx_set_dr7,
+	.lend_drs = vmx_lend_drs,
 	.get_msr = vmx_get_msr,
 	.set_msr = vmx_set_msr,
 	.inject = vmx_inject,

@@ -133,6 +133,17 @@ void vmx_set_dr7(struct lv_vcpu *v)
 	vmcs_write(GUEST_DR7, lv_dr7_in_use(v));
 }
 
+/* The VMCS has DR7. DR6 stays in the CPU, where the host wants to find it clear. */
+void vmx_lend_drs(struct lv_vcpu *v, bool lend)
+{
+	vmx_cpu_control(to_vmx(v), CPU_BASED_MOV_DR_EXITING, !lend);
+	if (!lend) {
+		get_debugreg(v->dr6, 6);
+		v->dr7 = vmcs_read(GUEST_DR7);
+	}
+	set_debugreg(lend ? v->dr6 : DR6_RESERVED, 6);
+}
+
 /*
  * #DB and #AC exit because a guest can make their delivery fault forever
  * without leaving the CPU to the host; #MC because it is the host's.

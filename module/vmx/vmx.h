@@ -220,6 +220,7 @@ void vmx_set_root(struct lv_vcpu *v, hpa_t root);
 void vmx_set_tsc_offset(struct lv_vcpu *v, u64 offset);
 void vmx_set_intercepts(struct lv_vcpu *v);
 void vmx_set_dr7(struct lv_vcpu *v);
+void vmx_lend_drs(struct lv_vcpu *v, bool lend);
 u64 vmx_get_msr(struct lv_vcpu *v, u32 msr);
 void vmx_set_msr(struct lv_vcpu *v, u32 msr, u64 val);
 void vmx_cache_reg(struct lv_vcpu *v, enum lv_reg reg);

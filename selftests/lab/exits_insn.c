@@ -423,8 +423,6 @@ TEST_F(exits_insn, watchpoints)
 {
 	u32 i;
 
-	if (lab_is_tcg() && lab_is_labvisor())
-		SKIP(return, "QEMU's TCG ignores breakpoints that VMRUN loads");
 	vcpu_call(self->vcpu, watch_guest);
 	for (i = 1; i <= 3; i++)
 		EXPECT_EQ(i, vcpu_sync(self->vcpu));

@@ -25,13 +25,11 @@ static void lv_write_debugregs(const u64 *dr)
 	set_debugreg(dr[3], 3);
 }
 
-/** lv_load_debugregs - DR0 to DR3, if breakpoints are on; interrupts off */
+/** lv_load_debugregs - breakpoints are on: DR0 to DR3; interrupts off */
 void lv_load_debugregs(struct lv_vcpu *v)
 {
-	if (unlikely(lv_dr7_in_use(v) & LV_DR7_ENABLED))
-		lv_write_debugregs(v->guest_debug & KVM_GUESTDBG_USE_HW_BP
-					   ? v->debug_dr
-					   : v->dr);
+	lv_write_debugregs(v->guest_debug & KVM_GUESTDBG_USE_HW_BP ? v->debug_dr
+								   : v->dr);
 }
 
 /** lv_lend_debugregs - let the guest use them without exits; interrupts off */
@@ -45,8 +43,6 @@ void lv_lend_debugregs(struct lv_vcpu *v)
 /** lv_take_debugregs - see what it made of them: from here on they exit again */
 void lv_take_debugregs(struct lv_vcpu *v)
 {
-	if (likely(!v->drs_lent))
-		return;
 	get_debugreg(v->dr[0], 0);
 	get_debugreg(v->dr[1], 1);
 	get_debugreg(v->dr[2], 2);
@@ -54,14 +50,6 @@ void lv_take_debugregs(struct lv_vcpu *v)
 	lv_backend->lend_drs(v, false);
 	v->dr6 |= DR6_RESERVED;
 	v->drs_lent = false;
-}
-
-/** lv_put_debugregs - the end of a stay: they are the host's; interrupts off */
-void lv_put_debugregs(struct lv_vcpu *v)
-{
-	lv_take_debugregs(v);
-	if (hw_breakpoint_active())
-		hw_breakpoint_restore();
 }
 
 /** lv_set_dr - write DR0 to DR7; -EINVAL: the upper half of DR6 or DR7, #GP */
@@ -76,7 +64,7 @@ int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val)
 	else
 		v->dr6 = (val & LV_DR6_WRITABLE) | DR6_RESERVED;
 	lv_backend->set_dr7(v);
-	if (v->atomic)
+	if (v->atomic && lv_dr7_in_use(v) & LV_DR7_ENABLED)
 		lv_load_debugregs(v);
 	return 0;
 }

@@ -200,7 +200,7 @@ static void lv_inject_exception(struct lv_vcpu *v)
 	};
 
 	if (ex->pending) {
-		if (ex->vector == X86_TRAP_DB)
+		if (v->drs_lent && ex->vector == X86_TRAP_DB)
 			lv_take_debugregs(v);
 		lv_deliver_payload(v);
 		if (BIT(ex->vector) & LV_VECTORS_FAULT)

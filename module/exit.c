@@ -70,16 +70,31 @@ static bool lv_decode_exit(struct lv_vcpu *v, struct lv_exit *exit,
 	return !err;
 }
 
-/* Find the length of the instruction on CPUs that do not tell; as above. */
-static bool lv_measure_insn(struct lv_vcpu *v, struct lv_exit *exit, int *out)
+/*
+ * Whatever has an instruction on the stack is not inlined: the kernel guards
+ * frames that have such a variable, and each exit would pay for it.
+ */
+static noinline int lv_measure_unusual(struct lv_vcpu *v, struct lv_exit *exit)
+{
+	struct lv_insn insn;
+	int out;
+
+	lv_decode_exit(v, exit, &insn, &out);
+	return out;
+}
+
+/*
+ * Find the length of the instruction on CPUs that do not tell. If it stays 0
+ * the result is what lv_handle_exit() shall return.
+ */
+static int lv_measure_insn(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	unsigned int usual = lv_usual_insn[exit->reason].len;
-	struct lv_insn insn;
 
 	if (unlikely(!lv_insn_is(v, lv_usual_insn[exit->reason].bytes, usual)))
-		return lv_decode_exit(v, exit, &insn, out);
+		return lv_measure_unusual(v, exit);
 	exit->insn_len = usual;
-	return true;
+	return LV_RESUME;
 }
 
 static int lv_exit_debug(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -242,7 +257,7 @@ static int lv_decoded_cr(struct lv_vcpu *v, const struct lv_exit *exit,
 	return lv_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, exit);
 }
 
-static int lv_handle_cr(struct lv_vcpu *v, struct lv_exit *exit)
+static noinline int lv_handle_cr(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	struct lv_insn insn;
 	int out;
@@ -254,7 +269,7 @@ static int lv_handle_cr(struct lv_vcpu *v, struct lv_exit *exit)
 		       : out;
 }
 
-static int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
+static noinline int lv_handle_dr(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	static const struct lv_exit bd = {
 		.ex = { .vector = X86_TRAP_DB, .payload = LV_DR6_BD },
@@ -420,9 +435,11 @@ int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	int out;
 
-	if (!exit->insn_len && lv_usual_insn[exit->reason].len &&
-	    !lv_measure_insn(v, exit, &out))
-		return out;
+	if (!exit->insn_len && lv_usual_insn[exit->reason].len) {
+		out = lv_measure_insn(v, exit);
+		if (unlikely(!exit->insn_len))
+			return out;
+	}
 	switch (exit->reason) {
 	case LV_EXIT_HOST:
 		return LV_RESUME;

@@ -15,19 +15,6 @@
 /* One 16-byte operand, unaligned over a page: three reads of 8 bytes or less */
 #define LV_IO_LOG 6
 
-/** enum lv_io_state - what the next KVM_RUN has to complete */
-enum lv_io_state {
-	LV_IO_IDLE,
-	LV_IO_PORT_IN,
-	LV_IO_PORT_INS,
-	LV_IO_MMIO_READ,
-	LV_IO_MMIO_WRITE,
-	LV_IO_MOV,
-	LV_IO_RDMSR,
-	LV_IO_WRMSR,
-	LV_IO_HYPERCALL,
-};
-
 /** struct lv_frag - part of an access that lies in one page, up to 8 bytes */
 struct lv_frag {
 	gpa_t gpa;
@@ -40,7 +27,6 @@ struct lv_frag {
 
 /* struct lv_io - an instruction that accesses a device (own) */
 struct lv_io {
-	enum lv_io_state state; /* what user space was asked for */
 	struct lv_emul emul; /* the instruction, while it is emulated */
 	struct lv_frag reads[LV_IO_LOG]; /* answered ones, and one that waits */
 	struct lv_frag writes[LV_IO_LOG]; /* wait for it to complete */
@@ -52,8 +38,8 @@ struct lv_io {
 	gpa_t known_gpa; /* where the faulting access goes, without a walk */
 	u32 known_access; /* what the CPU has found to be allowed there */
 	bool sleepable; /* the emulation stopped: it must not sleep */
-	u8 insn_len; /* length of the instruction that waits, if not emulated */
 	u8 port_size; /* what it reads */
+	u32 port_val; /* what an IN or OUT transfers */
 	struct lv_string_io string; /* what an INS or OUTS transfers */
 	void *port_page; /* page LV_VCPU_PIO_PAGE of the vCPU's mmap */
 };
@@ -93,11 +79,6 @@ struct page *lv_vcpu_page(struct lv_vcpu *v, pgoff_t offset)
 	default:
 		return NULL;
 	}
-}
-
-bool lv_io_in_progress(const struct lv_vcpu *v)
-{
-	return v->io->state != LV_IO_IDLE;
 }
 
 /* ---- guest memory and devices, for the emulator ---- */
@@ -167,7 +148,7 @@ static enum lv_emul_result lv_device_read(struct lv_vcpu *v, gpa_t gpa,
 	if (!lv_iobus_read(v, LV_SPACE_MMIO, gpa, len, frag->data)) {
 		trace_lv_mmio(v, false, gpa, len, 0);
 		lv_ask_mmio(v, frag, false);
-		io->state = LV_IO_MMIO_READ;
+		v->io_state = LV_IO_MMIO_READ;
 		return LV_EMUL_AGAIN;
 	}
 	trace_lv_mmio(v, false, gpa, len, frag->val);
@@ -365,11 +346,11 @@ static int lv_send_writes(struct lv_vcpu *v)
 		trace_lv_mmio(v, true, frag->gpa, frag->len, frag->val);
 		if (!lv_iobus_write(v, LV_SPACE_MMIO, frag->gpa, frag->len,
 				    frag->data)) {
-			io->state = LV_IO_MMIO_WRITE;
+			v->io_state = LV_IO_MMIO_WRITE;
 			return lv_ask_mmio(v, frag, true);
 		}
 	}
-	io->state = LV_IO_IDLE;
+	v->io_state = LV_IO_IDLE;
 	io->nr_writes = 0;
 	io->sent = 0;
 	return LV_RESUME;
@@ -388,7 +369,7 @@ static bool lv_try_insn(struct lv_vcpu *v, int *out)
 	if (v->atomic &&
 	    (e->insn.op == LV_OP_SSE_LOAD || e->insn.op == LV_OP_SSE_STORE))
 		return false;
-	io->state = LV_IO_IDLE;
+	v->io_state = LV_IO_IDLE;
 	io->cursor = 0;
 	io->nr_writes = 0;
 	io->sent = 0;
@@ -400,7 +381,7 @@ static bool lv_try_insn(struct lv_vcpu *v, int *out)
 	case LV_EMUL_REP:
 		return true;
 	case LV_EMUL_AGAIN:
-		if (io->state == LV_IO_MMIO_READ)
+		if (v->io_state == LV_IO_MMIO_READ)
 			*out = LV_TO_USER;
 		else if (!io->sleepable)
 			*out = LV_RESUME;
@@ -452,9 +433,9 @@ bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 		*val = v->io->emul.regs[LV_RAX];
 		return true;
 	}
-	if (v->io->state != LV_IO_IDLE) {
+	if (v->io_state != LV_IO_IDLE) {
 		/* Not offered: devices of user space. */
-		v->io->state = LV_IO_IDLE;
+		v->io_state = LV_IO_IDLE;
 		*out = lv_emul_failed(v);
 	}
 	return false;
@@ -514,7 +495,7 @@ static int lv_mov_to_device(struct lv_vcpu *v, const struct lv_exit *exit)
 	lv_skip_insn(v, exit);
 	if (lv_iobus_write(v, LV_SPACE_MMIO, frag.gpa, frag.len, frag.data))
 		return LV_RESUME;
-	io->state = LV_IO_MMIO_WRITE;
+	v->io_state = LV_IO_MMIO_WRITE;
 	io->nr_writes = 0;
 	io->sent = 0;
 	return lv_ask_mmio(v, &frag, true);
@@ -530,18 +511,16 @@ static void lv_load_reg(struct lv_vcpu *v, unsigned int nr, u64 val, u8 bytes)
 
 static int lv_mov_done(struct lv_vcpu *v, u64 val)
 {
-	const struct lv_exit exit = { .insn_len = v->io->insn_len };
 	const struct lv_insn *insn = &v->io->emul.insn;
 
 	lv_load_reg(v, insn->reg, val, insn->op_bytes);
-	return lv_skip_insn(v, &exit);
+	return lv_skip_insn(v, &v->exit);
 }
 
 static u64 lv_answer(struct lv_vcpu *v)
 {
-	u64 val;
+	u64 val = *(u64 *)v->run->mmio.data;
 
-	memcpy(&val, v->run->mmio.data, sizeof(val));
 	return val & ~0ULL >> (64 - 8 * v->io->emul.insn.op_bytes);
 }
 
@@ -553,12 +532,11 @@ static int lv_mov_from_device(struct lv_vcpu *v, const struct lv_exit *exit)
 	bool done;
 
 	io->rip = lv_rip(v);
-	io->insn_len = exit->insn_len;
 	done = lv_iobus_read(v, LV_SPACE_MMIO, frag.gpa, frag.len, frag.data);
 	trace_lv_mmio(v, false, frag.gpa, frag.len, frag.val);
 	if (done)
 		return lv_mov_done(v, frag.val);
-	io->state = LV_IO_MOV;
+	v->io_state = LV_IO_MOV;
 	return lv_ask_mmio(v, &frag, false);
 }
 
@@ -620,13 +598,14 @@ static int lv_ask_port(struct lv_vcpu *v, u16 port, u8 size, u32 count, bool in)
 
 static int lv_port_out(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	u32 val = v->regs[LV_RAX];
+	u32 *val = &v->io->port_val;
 
-	trace_lv_pio(v, true, exit->io.port, exit->io.size, val);
+	*val = v->regs[LV_RAX];
+	trace_lv_pio(v, true, exit->io.port, exit->io.size, *val);
 	lv_skip_insn(v, exit);
-	if (lv_iobus_write(v, LV_SPACE_PIO, exit->io.port, exit->io.size, &val))
+	if (lv_iobus_write(v, LV_SPACE_PIO, exit->io.port, exit->io.size, val))
 		return LV_RESUME;
-	memcpy(v->io->port_page, &val, exit->io.size);
+	*(u32 *)v->io->port_page = *val;
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, false);
 }
 
@@ -638,26 +617,24 @@ static void lv_port_result(struct lv_vcpu *v, const void *data, u8 size)
 }
 
 /* The instruction is complete when user space has answered. */
-static void lv_io_wait(struct lv_vcpu *v, enum lv_io_state state,
-		       const struct lv_exit *exit)
+static void lv_io_wait(struct lv_vcpu *v, enum lv_io_state state)
 {
-	v->io->state = state;
+	v->io_state = state;
 	v->io->rip = lv_rip(v);
-	v->io->insn_len = exit->insn_len;
 }
 
 static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 {
-	u32 val = 0;
+	u32 *val = &v->io->port_val;
 
-	if (lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size,
-			  &val)) {
-		trace_lv_pio(v, false, exit->io.port, exit->io.size, val);
-		lv_port_result(v, &val, exit->io.size);
+	*val = 0;
+	if (lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size, val)) {
+		trace_lv_pio(v, false, exit->io.port, exit->io.size, *val);
+		lv_port_result(v, val, exit->io.size);
 		return lv_skip_insn(v, exit);
 	}
 	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
-	lv_io_wait(v, LV_IO_PORT_IN, exit);
+	lv_io_wait(v, LV_IO_PORT_IN);
 	v->io->port_size = exit->io.size;
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, true);
 }
@@ -693,8 +670,8 @@ static int lv_string_failed(struct lv_vcpu *v, enum lv_emul_result r)
 {
 	if (r == LV_EMUL_FAULT)
 		return lv_inject_fault(v, &v->io->emul.fault);
-	if (v->io->state == LV_IO_MMIO_READ)
-		v->io->state = LV_IO_IDLE; /* OUTS from a device: not offered */
+	if (v->io_state == LV_IO_MMIO_READ)
+		v->io_state = LV_IO_IDLE; /* OUTS from a device: not offered */
 	return lv_emul_failed(v);
 }
 
@@ -766,7 +743,7 @@ static int lv_port_ins(struct lv_vcpu *v, u16 port)
 	trace_lv_pio(v, false, port, s->bytes, s->count);
 	if (lv_string_devices(v, port))
 		return lv_port_ins_done(v);
-	v->io->state = LV_IO_PORT_INS;
+	v->io_state = LV_IO_PORT_INS;
 	return lv_ask_port(v, port, s->bytes, s->count, true);
 }
 
@@ -775,8 +752,6 @@ static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
 	struct lv_io *io = v->io;
 	enum lv_emul_result r;
 
-	if (v->atomic)
-		return LV_SLEEPABLE;
 	if (lv_decode_at_rip(v, &io->emul.insn))
 		return LV_RESUME;
 	if (io->emul.insn.op != LV_OP_INS && io->emul.insn.op != LV_OP_OUTS)
@@ -797,9 +772,17 @@ static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
 /** lv_handle_pio - IN, OUT, INS, OUTS; the guest has the right to the port */
 int lv_handle_pio(struct lv_vcpu *v, const struct lv_exit *exit)
 {
+	int idx, out;
+
 	v->stat.pio++;
-	if (exit->io.string)
-		return lv_port_string(v, exit);
+	if (unlikely(exit->io.string)) {
+		if (v->atomic)
+			return LV_SLEEPABLE;
+		idx = srcu_read_lock(&v->vm->mem.srcu);
+		out = lv_port_string(v, exit);
+		srcu_read_unlock(&v->vm->mem.srcu, idx);
+		return out;
+	}
 	return exit->io.in ? lv_port_in(v, exit) : lv_port_out(v, exit);
 }
 
@@ -823,15 +806,14 @@ static u32 lv_msr_exit_reason(int err)
  * there is no such MSR (-ENOENT), or because of its value (-EINVAL).
  * User space may want to answer it; else it is #GP.
  */
-int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
-		  int err)
+int lv_msr_failed(struct lv_vcpu *v, bool write, int err)
 {
 	u32 reason = lv_msr_exit_reason(err);
 	struct kvm_run *run = v->run;
 
 	if (!(READ_ONCE(v->vm->user_msrs) & reason))
 		return lv_inject_gp(v);
-	lv_io_wait(v, write ? LV_IO_WRMSR : LV_IO_RDMSR, exit);
+	lv_io_wait(v, write ? LV_IO_WRMSR : LV_IO_RDMSR);
 	run->msr.error = 0;
 	run->msr.reason = reason;
 	run->msr.index = v->regs[LV_RCX];
@@ -841,9 +823,9 @@ int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
 }
 
 /** lv_ask_hypercall - run->hypercall is filled in: user space has the result */
-int lv_ask_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
+int lv_ask_hypercall(struct lv_vcpu *v)
 {
-	lv_io_wait(v, LV_IO_HYPERCALL, exit);
+	lv_io_wait(v, LV_IO_HYPERCALL);
 	return lv_exit_to_user(v, KVM_EXIT_HYPERCALL);
 }
 
@@ -852,17 +834,16 @@ int lv_complete_io(struct lv_vcpu *v)
 {
 	struct lv_io *io = v->io;
 	struct lv_frag *frag = &io->reads[io->nr_reads];
-	const struct lv_exit exit = { .insn_len = io->insn_len };
-	enum lv_io_state state = io->state;
+	enum lv_io_state state = v->io_state;
 
-	io->state = LV_IO_IDLE;
+	v->io_state = LV_IO_IDLE;
 	/* User space may have moved the vCPU, by a reset for example. */
 	if (state != LV_IO_MMIO_WRITE && lv_rip(v) != io->rip)
 		return LV_RESUME;
 	switch (state) {
 	case LV_IO_PORT_IN:
 		lv_port_result(v, io->port_page, io->port_size);
-		return lv_skip_insn(v, &exit);
+		return lv_skip_insn(v, &v->exit);
 	case LV_IO_PORT_INS:
 		lv_emul_begin(v, &io->emul);
 		/* User space may have changed the count. */
@@ -883,10 +864,10 @@ int lv_complete_io(struct lv_vcpu *v)
 			return lv_inject_gp(v);
 		if (state == LV_IO_RDMSR)
 			lv_set_edx_eax(v, v->run->msr.data);
-		return lv_skip_insn(v, &exit);
+		return lv_skip_insn(v, &v->exit);
 	case LV_IO_HYPERCALL:
 		lv_set_hypercall_result(v, v->run->hypercall.ret);
-		return lv_skip_insn(v, &exit);
+		return lv_skip_insn(v, &v->exit);
 	default:
 		return LV_RESUME;
 	}

@@ -291,7 +291,8 @@ static long lv_dispatch(const struct lv_ioctl *ioctl, unsigned int nr,
 			unsigned long arg)
 {
 	const struct lv_ioctl *end = ioctl + nr;
-	u64 small[LV_SMALL_ARG / sizeof(u64)];
+	/* Filled below, without the kernel's filling of stack variables. */
+	u64 small[LV_SMALL_ARG / sizeof(u64)] __attribute__((uninitialized));
 	void __user *user = (void __user *)arg;
 	size_t size = _IOC_SIZE(cmd);
 	void *data = small;

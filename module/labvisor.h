@@ -163,6 +163,20 @@ struct lv_mce {
 	u64 banks[LV_MAX_MCE_BANKS][4]; /* CTL, STATUS, ADDR, MISC */
 };
 
+/** enum lv_io_state - what the next KVM_RUN has to complete */
+enum lv_io_state {
+	LV_IO_IDLE,
+	LV_IO_PORT_IN,
+	LV_IO_MOV,
+	LV_IO_RDMSR,
+	LV_IO_WRMSR,
+	LV_IO_HYPERCALL,
+	/* To complete these may take guest memory. */
+	LV_IO_PORT_INS,
+	LV_IO_MMIO_READ,
+	LV_IO_MMIO_WRITE,
+};
+
 /* struct lv_vcpu - one virtual CPU; a backend's struct starts with it */
 struct lv_vcpu {
 	u64 regs[16]; /* own: in hardware encoding; RSP only if available */
@@ -210,7 +224,9 @@ struct lv_vcpu {
 	bool tpr_written; /* own: for KVM_EXIT_TPR_ACCESS */
 	u64 tpr_rip; /* own: the same */
 
+	struct lv_exit exit; /* own: the last one */
 	struct lv_io *io; /* once; port and memory access in progress, io.c */
+	enum lv_io_state io_state; /* own: what user space was asked for */
 	struct lv_msrs msrs; /* own */
 	struct xregs_state *xstate; /* once; in XSAVE standard format */
 	struct lv_mmu_cache mmu_cache; /* own */
@@ -237,6 +253,7 @@ struct lv_vcpu {
 	struct rcuwait wait;
 	struct pid __rcu *pid; /* atomic (RCU): last thread that ran it */
 	sigset_t sigset; /* own: KVM_SET_SIGNAL_MASK */
+	sigset_t user_sigset; /* own: the thread's, meanwhile */
 	bool sigset_active; /* own */
 	int id; /* once: APIC ID */
 	struct lv_mce mce; /* own */
@@ -373,6 +390,17 @@ static inline void lv_set_reg(struct lv_vcpu *v, unsigned int nr, u64 val)
 		lv_mark_dirty(v, LV_R_RSP);
 }
 
+/* CR8 and IA32_APIC_BASE, wherever the local APIC is */
+static inline u8 lv_cr8(const struct lv_vcpu *v)
+{
+	return v->apic ? lv_lapic_tpr(v->apic) >> 4 : v->cr8;
+}
+
+static inline u64 lv_apic_base(const struct lv_vcpu *v)
+{
+	return v->apic ? v->apic->base : v->msrs.apic_base;
+}
+
 /* The guest's DR7, or that of a debugger that uses breakpoints. */
 static inline u64 lv_dr7_in_use(const struct lv_vcpu *v)
 {
@@ -422,6 +450,8 @@ void lv_vcpu_put(struct lv_vcpu *v);
 void lv_vcpu_reset(struct lv_vcpu *v, bool init);
 void lv_serve_init(struct lv_vcpu *v);
 long lv_vcpu_run(struct lv_vcpu *v);
+int lv_vcpus_init(void);
+void lv_vcpus_exit(void);
 int lv_vcpu_create(struct lv_vm *vm, unsigned long id);
 void lv_vcpu_destroy(struct lv_vcpu *v);
 
@@ -467,8 +497,8 @@ static inline bool lv_sched_yield(struct lv_vcpu *v, struct lv_vcpu *to)
 /* ---- VMs (vm.c, main.c) ---- */
 
 int lv_vm_create(unsigned long type);
-bool lv_cpu_enter(void);
-void lv_cpu_leave(void);
+int lv_cpu_enable(void);
+void lv_cpu_disable(void *unused);
 
 /* Virtualization is on (own CPU, interrupts off) */
 DECLARE_PER_CPU(bool, lv_cpu_on);
@@ -580,11 +610,9 @@ int lv_handle_mmio(struct lv_vcpu *v, struct lv_exit *exit);
 bool lv_load_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 *val,
 		     int *out);
 int lv_store_operand(struct lv_vcpu *v, const struct lv_insn *insn, u16 val);
-int lv_ask_hypercall(struct lv_vcpu *v, const struct lv_exit *exit);
+int lv_ask_hypercall(struct lv_vcpu *v);
 int lv_complete_io(struct lv_vcpu *v);
-int lv_msr_failed(struct lv_vcpu *v, const struct lv_exit *exit, bool write,
-		  int err);
-bool lv_io_in_progress(const struct lv_vcpu *v);
+int lv_msr_failed(struct lv_vcpu *v, bool write, int err);
 u64 lv_io_rip(const struct lv_vcpu *v);
 
 /* ---- CPUID and MSRs (cpuid.c, msr.c) ---- */
@@ -598,7 +626,6 @@ int lv_handle_cpuid(struct lv_vcpu *v, const struct lv_exit *exit);
 bool lv_guest_has(struct lv_vcpu *v, unsigned int x86_feature);
 extern const u32 lv_hw_msrs[]; /* guests may access them directly */
 extern const unsigned int lv_nr_hw_msrs;
-u64 lv_apic_base(struct lv_vcpu *v);
 int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host);
 int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit);
 int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit);
@@ -617,7 +644,6 @@ int lv_set_cr0(struct lv_vcpu *v, u64 cr0);
 int lv_set_cr3(struct lv_vcpu *v, u64 cr3);
 int lv_set_cr4(struct lv_vcpu *v, u64 cr4);
 int lv_set_cr8(struct lv_vcpu *v, u64 cr8);
-u64 lv_cr8(struct lv_vcpu *v);
 void lv_reset_crs(struct lv_vcpu *v, bool init);
 int lv_check_crs(struct lv_vcpu *v, u64 cr0, u64 cr3, u64 cr4, u64 efer,
 		 const struct kvm_segment *cs);
@@ -635,7 +661,6 @@ int lv_sync_regs_load(struct lv_vcpu *v);
 void lv_load_debugregs(struct lv_vcpu *v);
 void lv_lend_debugregs(struct lv_vcpu *v);
 void lv_take_debugregs(struct lv_vcpu *v);
-void lv_put_debugregs(struct lv_vcpu *v);
 int lv_set_dr(struct lv_vcpu *v, unsigned int nr, u64 val);
 u64 lv_get_dr(struct lv_vcpu *v, unsigned int nr);
 
@@ -698,6 +723,7 @@ enum lv_space {
 };
 int lv_iobus_init(struct lv_vm *vm);
 void lv_iobus_free(struct lv_vm *vm);
+/* If there is an irqchip: */
 bool lv_irqchip_ports(struct lv_vcpu *v, u16 port, unsigned int len, u8 *data,
 		      bool write);
 bool lv_irqchip_mmio(struct lv_vcpu *v, gpa_t gpa, unsigned int len, u8 *data,
@@ -709,9 +735,10 @@ bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 static inline bool lv_iobus_read(struct lv_vcpu *v, enum lv_space space,
 				 gpa_t addr, unsigned int len, void *data)
 {
-	return space == LV_SPACE_PIO
-		       ? lv_irqchip_ports(v, addr, len, data, false)
-		       : lv_irqchip_mmio(v, addr, len, data, false);
+	return v->vm->irqchip &&
+	       (space == LV_SPACE_PIO
+			? lv_irqchip_ports(v, addr, len, data, false)
+			: lv_irqchip_mmio(v, addr, len, data, false));
 }
 
 /* ---- ioctl handlers ---- */

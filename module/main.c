@@ -43,7 +43,7 @@ LV_HOT_OPS(LV_DEFINE_OP)
  * Virtualization is on while a VM exists. CPUs that come online later are
  * turned on by the hotplug callback or, if a vCPU is there first, when it is
  * loaded. A vCPU may still pass through a CPU that is about to go offline,
- * after its callback ran: lv_cpu_leave() then turns it off again.
+ * after its callback ran: lv_put_on_this_cpu() then turns it off again.
  */
 static DEFINE_MUTEX(lv_hardware_lock); /* lv_hardware_users, cpuhp state */
 static int lv_hardware_users;
@@ -51,7 +51,8 @@ static enum cpuhp_state lv_cpuhp;
 DEFINE_PER_CPU(bool, lv_cpu_on);
 static bool lv_rebooting;
 
-static int lv_cpu_enable(void)
+/** lv_cpu_enable - turn virtualization on, if it is not; preemption is off */
+int lv_cpu_enable(void)
 {
 	unsigned long flags;
 	int err = 0;
@@ -67,7 +68,8 @@ static int lv_cpu_enable(void)
 	return err;
 }
 
-static void lv_cpu_disable(void *unused)
+/** lv_cpu_disable - turn it off; preemption is off */
+void lv_cpu_disable(void *unused)
 {
 	unsigned long flags;
 
@@ -88,19 +90,6 @@ static int lv_cpu_offline(unsigned int cpu)
 {
 	lv_cpu_disable(NULL);
 	return 0;
-}
-
-/** lv_cpu_enter - turn virtualization on, if it is not; preemption is off */
-bool lv_cpu_enter(void)
-{
-	return likely(this_cpu_read(lv_cpu_on)) || !lv_cpu_enable();
-}
-
-/** lv_cpu_leave - a vCPU was put on this CPU; preemption off */
-void lv_cpu_leave(void)
-{
-	if (unlikely(!cpu_active(smp_processor_id())))
-		lv_cpu_disable(NULL);
 }
 
 static const char *lv_rival(void)
@@ -255,9 +244,12 @@ static int __init lv_module_init(void)
 	err = PTR_ERR_OR_ZERO(lv_pm_device);
 	if (err)
 		goto out_backend;
-	err = lv_sched_init();
+	err = lv_vcpus_init();
 	if (err)
 		goto out_pm;
+	err = lv_sched_init();
+	if (err)
+		goto out_vcpus;
 	err = lv_register_device();
 	if (err)
 		goto out_sched;
@@ -268,6 +260,8 @@ static int __init lv_module_init(void)
 
 out_sched:
 	lv_sched_exit();
+out_vcpus:
+	lv_vcpus_exit();
 out_pm:
 	lv_pm_unregister();
 out_backend:
@@ -281,6 +275,7 @@ static void __exit lv_module_exit(void)
 	unregister_reboot_notifier(&lv_reboot_notifier);
 	debugfs_remove_recursive(lv_debugfs);
 	lv_sched_exit();
+	lv_vcpus_exit();
 	lv_pm_unregister();
 	lv_backend->exit();
 }

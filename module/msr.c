@@ -209,12 +209,6 @@ LV_SET(tsc_aux)
 	return 0;
 }
 
-/** lv_apic_base - IA32_APIC_BASE, wherever the local APIC is */
-u64 lv_apic_base(struct lv_vcpu *v)
-{
-	return v->apic ? v->apic->base : v->msrs.apic_base;
-}
-
 static int lv_user_apic_base(struct lv_vcpu *v, u64 base)
 {
 	u64 flags = LV_APIC_BASE_BSP | LV_APIC_BASE_ENABLE;
@@ -638,7 +632,7 @@ int lv_handle_rdmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		return err;
 	if (err) {
 		pr_debug_ratelimited("guest reads MSR %x\n", msr);
-		return lv_msr_failed(v, exit, false, err);
+		return lv_msr_failed(v, false, err);
 	}
 	lv_set_edx_eax(v, val);
 	return lv_skip_insn(v, exit);
@@ -656,7 +650,7 @@ int lv_handle_wrmsr(struct lv_vcpu *v, const struct lv_exit *exit)
 		return err;
 	if (err) {
 		pr_debug_ratelimited("guest writes %llx to MSR %x\n", val, msr);
-		return lv_msr_failed(v, exit, true, err);
+		return lv_msr_failed(v, true, err);
 	}
 	return lv_skip_insn(v, exit);
 }

@@ -152,7 +152,7 @@ void lv_reset_tsc(struct lv_vcpu *v)
  * Suspend resets the host's TSC. Let the guest's go on where it was: move our
  * origin back by as much as the guest's offsets will grow.
  */
-static void lv_clock_resume(struct lv_vm *vm)
+static noinline void lv_clock_resume(struct lv_vm *vm)
 {
 	struct lv_clock *c = &vm->clock;
 	unsigned long flags;
@@ -589,7 +589,7 @@ int lv_handle_hypercall(struct lv_vcpu *v, const struct lv_exit *exit)
 		return LV_SLEEPABLE;
 	ret = lv_hypercall(v, nr);
 	if (ret == LV_TO_USER)
-		return lv_ask_hypercall(v, exit);
+		return lv_ask_hypercall(v);
 	lv_set_hypercall_result(v, ret);
 	return lv_skip_insn(v, exit);
 }

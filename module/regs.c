@@ -179,11 +179,6 @@ int lv_set_cr4(struct lv_vcpu *v, u64 cr4)
 	return 0;
 }
 
-u64 lv_cr8(struct lv_vcpu *v)
-{
-	return v->apic ? lv_lapic_tpr(v->apic) >> 4 : v->cr8;
-}
-
 int lv_set_cr8(struct lv_vcpu *v, u64 cr8)
 {
 	if (cr8 & ~0xfULL)

@@ -16,6 +16,7 @@
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
 #include <linux/vtime.h>
+#include <asm/debugreg.h>
 
 #include "compat.h"
 #include "labvisor.h"
@@ -28,7 +29,7 @@ static void lv_load_on_this_cpu(struct lv_vcpu *v)
 	int cpu = smp_processor_id();
 
 	/* If it fails the run loop notices and stops: lv_cpu_on. */
-	if (lv_cpu_enter())
+	if (likely(this_cpu_read(lv_cpu_on)) || !lv_cpu_enable())
 		lv_call(load)(v, cpu);
 	WRITE_ONCE(v->cpu, cpu);
 	lv_clock_load(v);
@@ -38,7 +39,8 @@ static void lv_put_on_this_cpu(struct lv_vcpu *v)
 {
 	lv_call(put)(v);
 	WRITE_ONCE(v->cpu, -1);
-	lv_cpu_leave();
+	if (unlikely(!cpu_active(smp_processor_id())))
+		lv_cpu_disable(NULL);
 }
 
 static void lv_sched_in(struct preempt_notifier *notifier, int cpu)
@@ -102,9 +104,11 @@ void lv_poke(struct lv_vcpu *v)
 {
 	int cpu, me;
 
-	rcuwait_wake_up(&v->wait);
+	/* What it shall see comes before the looks at what it does. */
+	smp_mb();
+	if (rcuwait_active(&v->wait))
+		rcuwait_wake_up(&v->wait);
 	me = get_cpu();
-	smp_mb__after_atomic();
 	if (READ_ONCE(v->mode) == LV_IN_GUEST) {
 		cpu = READ_ONCE(v->cpu);
 		if (cpu != me && cpu >= 0 && cpu_online(cpu))
@@ -188,20 +192,27 @@ static void lv_cr8_moved(struct lv_vcpu *v)
 	lv_request(v, LV_REQ_EVENT);
 }
 
-/* Instructions that have nothing to do with guest memory. */
-#define LV_EXITS_WITHOUT_MEMORY                                           \
+/* Instructions that have nothing to do with guest memory, or see to it. */
+#define LV_INSNS_WITHOUT_MEMORY                                           \
 	(BIT(LV_EXIT_CPUID) | BIT(LV_EXIT_RDMSR) | BIT(LV_EXIT_HLT) |     \
 	 BIT(LV_EXIT_PAUSE) | BIT(LV_EXIT_MONITOR) | BIT(LV_EXIT_MWAIT) | \
 	 BIT(LV_EXIT_INVD) | BIT(LV_EXIT_WBINVD) | BIT(LV_EXIT_XSETBV) |  \
-	 BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP))
+	 BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP) | BIT(LV_EXIT_IO))
+
+/* Exits that are none. */
+#define LV_EVENTS_WITHOUT_MEMORY                        \
+	(BIT(LV_EXIT_IRQ_WINDOW) | BIT(LV_EXIT_TIMER) | \
+	 BIT(LV_EXIT_NMI_WINDOW) | BIT(LV_EXIT_TPR))
 
 /* If their length is known, not even the instruction has to be fetched. */
 static __always_inline int lv_handle_with_memory(struct lv_vcpu *v,
 						 struct lv_exit *exit)
 {
+	unsigned long without = exit->insn_len ? LV_INSNS_WITHOUT_MEMORY
+					       : LV_EVENTS_WITHOUT_MEMORY;
 	int idx, out;
 
-	if (exit->insn_len && BIT(exit->reason) & LV_EXITS_WITHOUT_MEMORY)
+	if (BIT(exit->reason) & without)
 		return lv_handle_exit(v, exit);
 	idx = srcu_read_lock(&v->vm->mem.srcu);
 	out = lv_handle_exit(v, exit);
@@ -257,7 +268,8 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	preempt_disable();
 	lv_fpu_load(v);
 	local_irq_disable();
-	lv_load_debugregs(v);
+	if (unlikely(lv_dr7_in_use(v) & LV_DR7_ENABLED))
+		lv_load_debugregs(v);
 	v->atomic = true;
 	v->new_stay = true;
 	vtime_account_guest_enter();
@@ -271,7 +283,10 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
 	v->atomic = false;
 	lv_guest_ran();
-	lv_put_debugregs(v);
+	if (unlikely(v->drs_lent))
+		lv_take_debugregs(v);
+	if (hw_breakpoint_active())
+		hw_breakpoint_restore();
 	/* Serve the host interrupt while its time still counts as the guest's. */
 	local_irq_enable();
 	lv_fpu_put(v);
@@ -398,9 +413,10 @@ static bool lv_takes_user_irq(struct lv_vcpu *v)
 
 static int lv_run_loop(struct lv_vcpu *v)
 {
-	struct lv_exit exit = { .reason = LV_EXIT_HOST };
+	struct lv_exit *exit = &v->exit;
 	int out;
 
+	exit->reason = LV_EXIT_HOST;
 	v->run->exit_reason = KVM_EXIT_UNKNOWN;
 	for (;;) {
 		out = LV_RESUME;
@@ -410,12 +426,12 @@ static int lv_run_loop(struct lv_vcpu *v)
 			if (unlikely(v->mp_state != KVM_MP_STATE_RUNNABLE))
 				lv_block(v);
 			else if (lv_sched_pass(v))
-				out = lv_enter_guest(v, &exit);
+				out = lv_enter_guest(v, exit);
 		}
 		if (lv_sched_active())
-			v->sched.exit_reason = exit.reason;
+			v->sched.exit_reason = exit->reason;
 		if (out == LV_SLEEPABLE)
-			out = lv_handle_with_memory(v, &exit);
+			out = lv_handle_with_memory(v, exit);
 		if (out == LV_BLOCK) {
 			v->mp_state = KVM_MP_STATE_HALTED;
 			out = LV_RESUME;
@@ -459,6 +475,18 @@ static void lv_note_thread(struct lv_vcpu *v)
 	put_pid(old);
 }
 
+static int lv_complete(struct lv_vcpu *v)
+{
+	int idx, out;
+
+	if (v->io_state < LV_IO_PORT_INS)
+		return lv_complete_io(v);
+	idx = srcu_read_lock(&v->vm->mem.srcu);
+	out = lv_complete_io(v);
+	srcu_read_unlock(&v->vm->mem.srcu, idx);
+	return out;
+}
+
 static long lv_run_signals_set(struct lv_vcpu *v)
 {
 	struct kvm_run *run = v->run;
@@ -472,12 +500,8 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 	/* Without an APIC in the kernel CR8 comes with every KVM_RUN. */
 	if (!v->apic && run->cr8 != v->cr8 && lv_set_cr8(v, run->cr8))
 		return -EINVAL;
-	if (lv_io_in_progress(v)) {
-		int idx = srcu_read_lock(&v->vm->mem.srcu);
-
-		out = lv_complete_io(v);
-		srcu_read_unlock(&v->vm->mem.srcu, idx);
-	}
+	if (v->io_state != LV_IO_IDLE)
+		out = lv_complete(v);
 	if (out != LV_RESUME)
 		return out;
 	if (run->request_interrupt_window)
@@ -493,15 +517,14 @@ static long lv_run_signals_set(struct lv_vcpu *v)
 /** lv_vcpu_run - KVM_RUN: 0 and v->run->exit_reason, or a negative errno */
 long lv_vcpu_run(struct lv_vcpu *v)
 {
-	sigset_t saved;
 	long out;
 
 	lv_note_thread(v);
 	if (v->sigset_active)
-		sigprocmask(SIG_SETMASK, &v->sigset, &saved);
+		sigprocmask(SIG_SETMASK, &v->sigset, &v->user_sigset);
 	out = lv_run_signals_set(v);
 	if (v->sigset_active)
-		sigprocmask(SIG_SETMASK, &saved, NULL);
+		sigprocmask(SIG_SETMASK, &v->user_sigset, NULL);
 
 	lv_fill_run(v);
 	if (v->run->kvm_valid_regs)
@@ -513,6 +536,23 @@ long lv_vcpu_run(struct lv_vcpu *v)
 }
 
 /* ---- life ---- */
+
+static struct kmem_cache *lv_vcpu_cache; /* once */
+
+/* lv_vcpus_init - kmalloc() would make 8 KiB of each vCPU */
+int lv_vcpus_init(void)
+{
+	lv_vcpu_cache = kmem_cache_create_usercopy("labvisor_vcpu",
+						   lv_backend->vcpu_size, 0, 0,
+						   0, lv_backend->vcpu_size,
+						   NULL);
+	return lv_vcpu_cache ? 0 : -ENOMEM;
+}
+
+void lv_vcpus_exit(void)
+{
+	kmem_cache_destroy(lv_vcpu_cache);
+}
 
 static vm_fault_t lv_vcpu_fault(struct vm_fault *vmf)
 {
@@ -639,7 +679,7 @@ void lv_vcpu_destroy(struct lv_vcpu *v)
 	lv_mmu_cache_free(&v->mmu_cache);
 	free_page((unsigned long)v->run);
 	put_pid(rcu_access_pointer(v->pid));
-	kfree(v);
+	kmem_cache_free(lv_vcpu_cache, v);
 }
 
 /* Others must be able to kick the vCPU before user space can run it. */
@@ -678,7 +718,7 @@ int lv_vcpu_create(struct lv_vm *vm, unsigned long id)
 		return -EINVAL;
 	if (lv_vcpu_by_id(vm, id))
 		return -EEXIST;
-	v = kzalloc(lv_backend->vcpu_size, GFP_KERNEL_ACCOUNT);
+	v = kmem_cache_zalloc(lv_vcpu_cache, GFP_KERNEL_ACCOUNT);
 	if (!v)
 		return -ENOMEM;
 	err = lv_vcpu_init(v, vm, id) ?: lv_sched_vcpu_add(v);

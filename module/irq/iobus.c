@@ -304,18 +304,24 @@ LV_IOCTL(unregister_coalesced)
 
 /* ---- the bus ---- */
 
+static noinline bool bus_write(struct lv_iobus *bus, u8 space, u64 addr,
+			       unsigned int len, const void *data)
+{
+	return signal_eventfd(bus, space, addr, len, data) ||
+	       coalesce(bus, space, addr, len, data);
+}
+
 /** lv_iobus_write - write by the guest; as lv_iobus_read() */
 bool lv_iobus_write(struct lv_vcpu *v, enum lv_space space, gpa_t addr,
 		    unsigned int len, void *data)
 {
 	struct lv_iobus *bus = v->vm->iobus;
 
-	if (space == LV_SPACE_PIO ? lv_irqchip_ports(v, addr, len, data, true)
-				  : lv_irqchip_mmio(v, addr, len, data, true))
+	if (v->vm->irqchip &&
+	    (space == LV_SPACE_PIO ? lv_irqchip_ports(v, addr, len, data, true)
+				   : lv_irqchip_mmio(v, addr, len, data, true)))
 		return true;
-	return READ_ONCE(bus->used) &&
-	       (signal_eventfd(bus, space, addr, len, data) ||
-		coalesce(bus, space, addr, len, data));
+	return READ_ONCE(bus->used) && bus_write(bus, space, addr, len, data);
 }
 
 /** lv_iobus_init - create the bus of a new VM; if it fails, free it */

@@ -436,14 +436,14 @@ static bool access_lapic(struct lv_vcpu *v, gpa_t gpa, u32 *val, bool write)
 	return true;
 }
 
-/** lv_irqchip_ports - ports are bytes: a wider access is one of each byte's */
+/* lv_irqchip_ports - ports are bytes: a wider access is one of each byte's */
 bool lv_irqchip_ports(struct lv_vcpu *v, u16 port, unsigned int len, u8 *data,
 		      bool write)
 {
 	struct lv_irqchip *chip = v->vm->irqchip;
 	unsigned int i;
 
-	if (!chip || !access_port(chip, port, data, write))
+	if (!access_port(chip, port, data, write))
 		return false;
 	for (i = 1; i < len; i++)
 		if (!access_port(chip, port + i, &data[i], write) && !write)
@@ -462,8 +462,6 @@ bool lv_irqchip_mmio(struct lv_vcpu *v, gpa_t gpa, unsigned int len, u8 *data,
 	unsigned int byte = gpa & 3;
 	u32 val = 0;
 
-	if (!v->vm->irqchip)
-		return false;
 	if (write && whole)
 		memcpy(&val, data, sizeof(val));
 	gpa -= byte;

@@ -9,15 +9,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <time.h>
-#include <linux/labvisor.h>
 #include "guest.h"
+#include "pool.h"
 
 #define IPI 0x51
 #define TIMER 0x52
 #define LVTT_TSC_DEADLINE 0x40000u
 #define MAX_SAMPLES 4096
 #define MAX_GUESTS 8
-#define MS 1000000ull /* ns */
 
 /* ---- guests; their times are ticks of the TSC ---- */
 
@@ -253,29 +252,12 @@ static u64 to_ns(u64 ticks)
 
 static void pool_new(u64 slice_ns)
 {
-	struct lv_pool_config c = { .size = sizeof(c),
-				    .flags = LV_POOL_CPUS | LV_POOL_POLICY |
-					     LV_POOL_SLICE,
-				    .slice_ns = slice_ns,
-				    .name = "experiment" };
+	u64 cpus = (1ull << sysconf(_SC_NPROCESSORS_ONLN)) - 1;
+	int id = pool_create(dev, "experiment", policy, cpus, slice_ns);
 
-	strncpy(c.policy, policy, LV_NAME_LEN - 1);
-	c.cpus[0] = (1ull << sysconf(_SC_NPROCESSORS_ONLN)) - 1;
-	MUST(dev, LV_POOL_CREATE, &c);
-	pool = c.id;
-}
-
-static u32 newest_vm(void)
-{
-	struct lv_vm_info info = { .size = sizeof(info) };
-	u32 id = 0;
-
-	while (!dev_ioctl(dev, LV_VM_INFO, &info)) {
-		id = info.id;
-		info = (struct lv_vm_info){ .size = sizeof(info),
-					    .id = id + 1 };
-	}
-	return id;
+	if (id < 0)
+		die("pool with policy %s: %s", policy, strerror(-id));
+	pool = id;
 }
 
 /* A guest in the pool, or -errno if the policy refuses it with @params. */
@@ -283,14 +265,10 @@ static int add_guest(const struct orders *o, u32 flags,
 		     const struct lv_vm_params *params)
 {
 	struct guest *g = calloc(1, sizeof(*g));
-	struct lv_vm_set set = { .size = sizeof(set),
-				 .vcpu = LV_ALL_VCPUS,
-				 .flags = flags };
-	struct lv_vm_attach attach = { .size = sizeof(attach), .pool = pool };
 	u32 i;
 
 	g->vm = vm_new_irqchip();
-	g->id = newest_vm();
+	g->id = vm_newest(dev).id;
 	g->n = o->nr_cpus;
 	for (i = 0; i < g->n; i++) {
 		g->vcpus[i] = vcpu_new(g->vm, i);
@@ -299,13 +277,9 @@ static int add_guest(const struct orders *o, u32 flags,
 	GUEST_VAR(g->vm, orders) = *o;
 	vcpu_call(g->vcpus[0], boot);
 	guests[nr_guests++] = g;
-	if (flags) {
-		set.vm = g->id;
-		set.params = *params;
-		MUST(dev, LV_VM_SET, &set);
-	}
-	attach.vm = g->id;
-	return dev_ioctl(dev, LV_VM_ATTACH, &attach);
+	if (flags && vm_set(dev, g->id, LV_ALL_VCPUS, flags, *params))
+		die("a guest with wrong parameters");
+	return vm_attach(dev, g->id, pool);
 }
 
 static void *run_vcpu(void *arg)
@@ -349,21 +323,19 @@ static void free_guest(struct guest *g)
 
 static void end(void)
 {
-	struct lv_pool_info info = { .size = sizeof(info), .id = pool };
-	struct lv_pool_id id = { .size = sizeof(id), .id = pool };
+	struct lv_pool_info info = pool_info(dev, pool);
 
-	MUST(dev, LV_POOL_INFO, &info);
 	if (*info.fault)
 		die("%s was thrown out: %s", policy, info.fault);
 	while (nr_guests)
 		free_guest(guests[--nr_guests]);
-	MUST(dev, LV_POOL_DELETE, &id);
+	if (pool_delete(dev, pool))
+		die("the pool stays");
 }
 
 /* What each guest did until now, subtracted from what it did until then. */
 static void sum_up(void)
 {
-	struct lv_vcpu_info info;
 	struct timespec now;
 	u32 i, k;
 
@@ -374,12 +346,8 @@ static void sum_up(void)
 		u64 all = 0, ran = 0;
 
 		for (k = 0; k < g->n; k++) {
-			info = (struct lv_vcpu_info){ .size = sizeof(info),
-						      .vm = g->id,
-						      .index = k };
-			MUST(dev, LV_VCPU_INFO, &info);
 			all += GUEST_VAR(g->vm, loops[k]);
-			ran += info.ran_ns;
+			ran += vcpu_info(dev, g->id, k).ran_ns;
 		}
 		g->loops = all - g->loops;
 		g->ran = ran - g->ran;

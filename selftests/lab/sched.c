@@ -15,14 +15,13 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <asm/kvm_para.h>
-#include <linux/labvisor.h>
 #include "guest.h"
+#include "pool.h"
 #include <kselftest_harness.h>
 
 #define IPI 0x51
 #define TIMER 0x52
 #define PATIENCE 300 /* s: for emulators, and kernels that check */
-#define MAX_POLICIES 16
 
 static volatile u32 nr_cpus;
 static volatile u64 beats[MAX_VCPUS], woken[MAX_VCPUS];
@@ -150,26 +149,13 @@ static void *run_vcpu(void *arg)
 	return NULL;
 }
 
-static u32 newest_vm(void)
-{
-	struct lv_vm_info info = { .size = sizeof(info) };
-	u32 id = 0;
-
-	while (!dev_ioctl(dev, LV_VM_INFO, &info)) {
-		id = info.id;
-		info = (struct lv_vm_info){ .size = sizeof(info),
-					    .id = id + 1 };
-	}
-	return id;
-}
-
 static struct guest *guest_new(void (*main)(void), u32 n)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	u32 i;
 
 	g->vm = vm_new_irqchip();
-	g->id = newest_vm();
+	g->id = vm_newest(dev).id;
 	g->n = n;
 	for (i = 0; i < n; i++)
 		g->vcpus[i] = vcpu_new(g->vm, i);
@@ -215,63 +201,14 @@ static u64 beat(struct guest *g, u32 i)
 	return GUEST_VAR(g->vm, beats[i]);
 }
 
-static int create_pool(const char *name, const char *policy, u64 cpus)
-{
-	/* Short slices: eight vCPUs have their turns in no time. */
-	struct lv_pool_config c = { .size = sizeof(c),
-				    .slice_ns = 500000,
-				    .flags = LV_POOL_CPUS | LV_POOL_POLICY |
-					     LV_POOL_SLICE };
-	int err;
-
-	strcpy(c.name, name);
-	strcpy(c.policy, policy);
-	c.cpus[0] = cpus;
-	err = dev_ioctl(dev, LV_POOL_CREATE, &c);
-	return err < 0 ? err : (int)c.id;
-}
-
+/* Short slices: eight vCPUs have their turns in no time. */
 static u32 must_create(const char *name, const char *policy, u64 cpus)
 {
-	int id = create_pool(name, policy, cpus);
+	int id = pool_create(dev, name, policy, cpus, MS / 2);
 
 	if (id < 0)
 		die("pool %s with policy %s: %s", name, policy, strerror(-id));
 	return id;
-}
-
-static int set_policy(u32 pool, const char *policy)
-{
-	struct lv_pool_config c = { .size = sizeof(c),
-				    .id = pool,
-				    .flags = LV_POOL_POLICY };
-
-	strcpy(c.policy, policy);
-	return dev_ioctl(dev, LV_POOL_SET, &c);
-}
-
-static void set_slice(u32 pool, u64 ns)
-{
-	struct lv_pool_config c = { .size = sizeof(c),
-				    .id = pool,
-				    .slice_ns = ns,
-				    .flags = LV_POOL_SLICE };
-
-	MUST(dev, LV_POOL_SET, &c);
-}
-
-static int attach(u32 vm, u32 pool)
-{
-	struct lv_vm_attach a = { .size = sizeof(a), .vm = vm, .pool = pool };
-
-	return dev_ioctl(dev, LV_VM_ATTACH, &a);
-}
-
-static void delete_pool(u32 pool)
-{
-	struct lv_pool_id id = { .size = sizeof(id), .id = pool };
-
-	MUST(dev, LV_POOL_DELETE, &id);
 }
 
 /* A test that was cut short has left its pool behind. */
@@ -280,32 +217,9 @@ static void delete_leftovers(void)
 	struct lv_pool_info info = { .size = sizeof(info), .id = 1 };
 
 	while (!dev_ioctl(dev, LV_POOL_INFO, &info)) {
-		delete_pool(info.id);
+		pool_delete(dev, info.id);
 		info.id++;
 	}
-}
-
-static struct lv_pool_info pool_info(u32 pool)
-{
-	struct lv_pool_info info = { .size = sizeof(info), .id = pool };
-
-	MUST(dev, LV_POOL_INFO, &info);
-	return info;
-}
-
-static struct lv_vcpu_info vcpu_info_of(u32 vm, u32 index)
-{
-	struct lv_vcpu_info info = { .size = sizeof(info),
-				     .vm = vm,
-				     .index = index };
-
-	MUST(dev, LV_VCPU_INFO, &info);
-	return info;
-}
-
-static struct lv_vcpu_info vcpu_info(struct guest *g, u32 index)
-{
-	return vcpu_info_of(g->id, index);
 }
 
 /* For whoever has to find out why a guest stalls. */
@@ -317,7 +231,7 @@ static void describe(struct guest *g)
 	u32 i;
 
 	for (i = 0; i < g->n; i++) {
-		info = vcpu_info(g, i);
+		info = vcpu_info(dev, g->id, i);
 		printf("# vm %u vcpu %u: %s%s cpu %d, %llu dispatches, beat %llu, exits %llu, run %llu steal %llu away %llu ready %llu blocked %llu out %llu us, stops %llu %llu %llu %llu %llu %llu %llu\n",
 		       g->id, i, states[info.state & 3],
 		       info.parked ? " parked" : "", (int)info.cpu,
@@ -369,18 +283,6 @@ static u64 all_cpus(void)
 static char policies[MAX_POLICIES][LV_NAME_LEN];
 static u32 nr_policies;
 
-static void find_policies(void)
-{
-	struct lv_policy_info info = { .size = sizeof(info) };
-
-	for (nr_policies = 0; nr_policies < MAX_POLICIES; nr_policies++) {
-		info.index = nr_policies;
-		if (dev_ioctl(dev, LV_POLICY_INFO, &info))
-			return;
-		strcpy(policies[nr_policies], info.name);
-	}
-}
-
 /* ---- four guests of two vCPUs each, in one pool ---- */
 
 FIXTURE(pool)
@@ -398,12 +300,12 @@ FIXTURE_SETUP(pool)
 	if (!lab_is_labvisor())
 		SKIP(return, "KVM has no pools");
 	dev = lab_open();
-	find_policies();
+	nr_policies = policy_names(dev, policies);
 	delete_leftovers();
 	self->id = must_create("test", "rr", all_cpus());
 	for (i = 0; i < 4; i++) {
 		self->g[i] = guest_new(mains[i], 2);
-		ASSERT_EQ(0, attach(self->g[i]->id, self->id));
+		ASSERT_EQ(0, vm_attach(dev, self->g[i]->id, self->id));
 		guest_start(self->g[i]);
 	}
 }
@@ -416,7 +318,7 @@ FIXTURE_TEARDOWN(pool)
 		return;
 	for (i = 0; i < 4; i++)
 		guest_stop(self->g[i]);
-	delete_pool(self->id);
+	ASSERT_EQ(0, pool_delete(dev, self->id));
 	close(dev);
 }
 
@@ -435,17 +337,17 @@ TEST_F_TIMEOUT(pool, all_run, PATIENCE)
 
 	for (i = 0; i < 3; i++)
 		all_run(self->g);
-	info = vcpu_info(self->g[0], 0);
+	info = vcpu_info(dev, self->g[0]->id, 0);
 	EXPECT_NE(0, info.dispatches);
 	EXPECT_NE(0, info.ran_ns);
 	EXPECT_NE(0,
 		  info.time_ns[3]); /* eight vCPUs had to wait now and then */
 	EXPECT_EQ(0, info.wakes[3]); /* that one never halts */
-	info = vcpu_info(self->g[1], 0);
+	info = vcpu_info(dev, self->g[1]->id, 0);
 	EXPECT_NE(0, info.wakes[2]); /* timer */
-	info = vcpu_info(self->g[2], 1);
+	info = vcpu_info(dev, self->g[2]->id, 1);
 	EXPECT_NE(0, info.wakes[3]); /* IPI */
-	EXPECT_STREQ("", pool_info(self->id).fault);
+	EXPECT_STREQ("", pool_info(dev, self->id).fault);
 }
 
 /* A policy may refuse what it cannot do: then the one before goes on. */
@@ -455,17 +357,17 @@ TEST_F_TIMEOUT(pool, switch_policies, PATIENCE)
 	int err;
 
 	for (i = 0; i < n; i++) {
-		err = set_policy(self->id,
-				 policies[rand_r(&seed) % nr_policies]);
+		err = pool_set_policy(dev, self->id,
+				      policies[rand_r(&seed) % nr_policies]);
 		if (err)
 			ASSERT_EQ(-ENOSPC, err);
 		refused += !!err;
 		all_run(self->g);
-		ASSERT_STREQ("", pool_info(self->id).fault);
+		ASSERT_STREQ("", pool_info(dev, self->id).fault);
 	}
 	TH_LOG("%u switches among %u policies, %u refused", n, nr_policies,
 	       refused);
-	EXPECT_EQ(n - refused, pool_info(self->id).switches - 1);
+	EXPECT_EQ(n - refused, pool_info(dev, self->id).switches - 1);
 }
 
 TEST_F_TIMEOUT(pool, move_vms, PATIENCE)
@@ -473,8 +375,8 @@ TEST_F_TIMEOUT(pool, move_vms, PATIENCE)
 	u32 i, n = lab_param("MOVES", rounds(100));
 
 	for (i = 0; i < n; i++) {
-		ASSERT_EQ(0,
-			  attach(self->g[i % 4]->id, i / 4 % 2 ? self->id : 0));
+		ASSERT_EQ(0, vm_attach(dev, self->g[i % 4]->id,
+				       i / 4 % 2 ? self->id : 0));
 		all_run(self->g);
 	}
 }
@@ -492,9 +394,9 @@ TEST_F_TIMEOUT(pool, cpu_hotplug, PATIENCE)
 		all_run(self->g);
 		EXPECT_EQ(i % 2 ? sysconf(_SC_NPROCESSORS_CONF)
 				: sysconf(_SC_NPROCESSORS_CONF) - 1,
-			  pool_info(self->id).nr_cpus);
+			  pool_info(dev, self->id).nr_cpus);
 	}
-	EXPECT_STREQ("", pool_info(self->id).fault);
+	EXPECT_STREQ("", pool_info(dev, self->id).fault);
 }
 
 static bool is_on_one_cpu(int tid)
@@ -512,13 +414,14 @@ TEST_F(pool, affinity_comes_back)
 	u32 i;
 
 	all_run(self->g);
-	EXPECT_TRUE(is_on_one_cpu(vcpu_info(self->g[0], 0).tid));
-	ASSERT_EQ(0, set_policy(self->id, "host"));
+	EXPECT_TRUE(is_on_one_cpu(vcpu_info(dev, self->g[0]->id, 0).tid));
+	ASSERT_EQ(0, pool_set_policy(dev, self->id, "host"));
 	all_run(self->g);
 	if (sysconf(_SC_NPROCESSORS_ONLN) == 1)
 		SKIP(return, "with one CPU there is nothing to see");
 	for (i = 0; i < 4; i++)
-		EXPECT_FALSE(is_on_one_cpu(vcpu_info(self->g[i], 0).tid));
+		EXPECT_FALSE(
+			is_on_one_cpu(vcpu_info(dev, self->g[i]->id, 0).tid));
 }
 
 /* For a guest, to wait for other vCPUs is as if the host had stolen its time. */
@@ -527,14 +430,14 @@ TEST_F_TIMEOUT(pool, waiting_is_stolen_time, PATIENCE)
 	struct guest *g = guest_new(watch_cpu, 1);
 	u64 waited, first;
 
-	ASSERT_EQ(0, attach(g->id, self->id));
+	ASSERT_EQ(0, vm_attach(dev, g->id, self->id));
 	guest_start(g);
 	/* It counts once it is being told; of what was before it knows nothing. */
 	wait_for_beats(g);
-	first = vcpu_info(g, 0).time_ns[3];
+	first = vcpu_info(dev, g->id, 0).time_ns[3];
 	/* What it had waited for until then it knows when it has run once more. */
 	do {
-		waited = vcpu_info(g, 0).time_ns[3] - first;
+		waited = vcpu_info(dev, g->id, 0).time_ns[3] - first;
 		wait_for_beats(g);
 		ASSERT_LE(waited, GUEST_VAR(g->vm, steal.steal));
 	} while (waited < 50000000);
@@ -552,15 +455,15 @@ static void check_thrown_out(struct __test_metadata *_metadata,
 			     FIXTURE_DATA(pool) * self,
 			     const struct broken *broken)
 {
-	ASSERT_EQ(0, set_policy(self->id, broken->name));
-	while (!pool_info(self->id).fault[0])
+	ASSERT_EQ(0, pool_set_policy(dev, self->id, broken->name));
+	while (!pool_info(dev, self->id).fault[0])
 		usleep(1000);
-	EXPECT_STREQ("host", pool_info(self->id).policy);
-	EXPECT_NE(NULL, strstr(pool_info(self->id).fault, broken->fault))
-	TH_LOG("%s: %s", broken->name, pool_info(self->id).fault);
+	EXPECT_STREQ("host", pool_info(dev, self->id).policy);
+	EXPECT_NE(NULL, strstr(pool_info(dev, self->id).fault, broken->fault))
+	TH_LOG("%s: %s", broken->name, pool_info(dev, self->id).fault);
 	all_run(self->g);
-	ASSERT_EQ(0, set_policy(self->id, "rr"));
-	EXPECT_STREQ("", pool_info(self->id).fault);
+	ASSERT_EQ(0, pool_set_policy(dev, self->id, "rr"));
+	EXPECT_STREQ("", pool_info(dev, self->id).fault);
 	all_run(self->g);
 }
 
@@ -605,24 +508,11 @@ static struct victim victim_new(void (*main)(void), u32 pool)
 		return v;
 	dev = lab_open();
 	g = guest_new(main, 2);
-	if (attach(g->id, pool))
+	if (vm_attach(dev, g->id, pool))
 		die("the pool refuses the victim");
 	guest_start(g);
 	for (;;)
 		pause();
-}
-
-static u32 vm_of(pid_t pid)
-{
-	struct lv_vm_info info = { .size = sizeof(info) };
-
-	while (!dev_ioctl(dev, LV_VM_INFO, &info)) {
-		if (info.pid == pid)
-			return info.id;
-		info = (struct lv_vm_info){ .size = sizeof(info),
-					    .id = info.id + 1 };
-	}
-	return 0;
 }
 
 static u64 ran(u32 vm)
@@ -638,7 +528,7 @@ static void wait_for_victim(struct victim *v)
 	u64 before;
 	u32 vm;
 
-	while (!(vm = vm_of(v->pid)))
+	while (!(vm = vm_of_process(dev, v->pid)))
 		usleep(500);
 	before = ran(vm);
 	while (ran(vm) <= before)
@@ -678,12 +568,12 @@ static bool write_to(const char *dir, const char *name, const char *text)
 /* The host has held up a VM's first vCPU once more, and @other went on. */
 static struct lv_vcpu_info wait_for_host_stop(struct guest *other, u32 vm)
 {
-	u64 before = vcpu_info_of(vm, 0).stops[6];
+	u64 before = vcpu_info(dev, vm, 0).stops[6];
 	struct lv_vcpu_info info;
 
 	do {
 		wait_for_beats(other);
-		info = vcpu_info_of(vm, 0);
+		info = vcpu_info(dev, vm, 0);
 	} while (info.stops[6] == before);
 	return info;
 }
@@ -718,18 +608,18 @@ TEST_F_TIMEOUT(pool, throttled_and_frozen_threads_block_nobody, PATIENCE)
 	/* Its vCPUs lose a CPU that they cannot use, long before a slice ends. */
 	for (i = 0; i < 4; i++)
 		if (self->g[i] != napping)
-			ASSERT_EQ(0, attach(self->g[i]->id, 0));
-	set_slice(self->id, 10000000000);
-	v_id = vm_of(v.pid);
+			ASSERT_EQ(0, vm_attach(dev, self->g[i]->id, 0));
+	pool_set_slice(dev, self->id, 10000000000);
+	v_id = vm_of_process(dev, v.pid);
 	host = wait_for_host_stop(napping, v_id).stops[6];
 	info = wait_for_host_stop(napping, v_id);
 	slices = info.stops[1];
 	while (info.stops[6] < host + 3)
 		info = wait_for_host_stop(napping, v_id);
 	EXPECT_EQ(slices, info.stops[1]);
-	set_slice(self->id, 500000);
+	pool_set_slice(dev, self->id, 500000);
 	for (i = 0; i < 4; i++)
-		ASSERT_EQ(0, attach(self->g[i]->id, self->id));
+		ASSERT_EQ(0, vm_attach(dev, self->g[i]->id, self->id));
 
 	ASSERT_TRUE(write_to(group, "cpu.max", "max"));
 	for (i = 0; i < 5; i++) {
@@ -760,7 +650,7 @@ TEST_F_TIMEOUT(pool, killed_launchers, PATIENCE)
 		all_run(self->g);
 	}
 	/* The last reference may go a little later than its process. */
-	while (pool_info(self->id).nr_vms != 4)
+	while (pool_info(dev, self->id).nr_vms != 4)
 		usleep(500);
 }
 

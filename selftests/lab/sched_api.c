@@ -7,8 +7,8 @@
 #include <grp.h>
 #include <sched.h>
 #include <sys/wait.h>
-#include <linux/labvisor.h>
 #include "guest.h"
+#include "pool.h"
 #include <kselftest_harness.h>
 
 #define NOBODY 65534
@@ -24,85 +24,10 @@ FIXTURE(sched)
 	u32 pool; /* "first", of CPU 0 */
 };
 
-static int pool_create(int fd, const char *name, const char *policy,
-		       unsigned int cpu)
-{
-	struct lv_pool_config c = { .size = sizeof(c), .flags = LV_POOL_CPUS };
-	int err;
-
-	memcpy(c.name, name, strnlen(name, LV_NAME_LEN));
-	c.cpus[cpu / 64] = 1ull << cpu % 64;
-	if (policy) {
-		c.flags |= LV_POOL_POLICY;
-		memcpy(c.policy, policy, strnlen(policy, LV_NAME_LEN));
-	}
-	err = dev_ioctl(fd, LV_POOL_CREATE, &c);
-	return err ?: (int)c.id;
-}
-
-static int pool_policy(int fd, u32 id, const char *policy)
-{
-	struct lv_pool_config c = { .size = sizeof(c),
-				    .id = id,
-				    .flags = LV_POOL_POLICY };
-
-	memcpy(c.policy, policy, strnlen(policy, LV_NAME_LEN));
-	return dev_ioctl(fd, LV_POOL_SET, &c);
-}
-
-static int pool_delete(int fd, u32 id)
-{
-	return dev_ioctl(fd, LV_POOL_DELETE, ARG(lv_pool_id, .id = id));
-}
-
-static struct lv_pool_info pool_info(int fd, u32 id)
-{
-	struct lv_pool_info info = { .size = sizeof(info), .id = id };
-
-	MUST(fd, LV_POOL_INFO, &info);
-	if (info.id != id)
-		die("pool %u is not there, but %u is", id, info.id);
-	return info;
-}
-
 static int attach(int fd, u32 vm, int pid, u32 pool)
 {
 	return dev_ioctl(fd, LV_VM_ATTACH,
 			 ARG(lv_vm_attach, .vm = vm, .pid = pid, .pool = pool));
-}
-
-/* The VM that was created last. */
-static struct lv_vm_info last_vm(int fd)
-{
-	struct lv_vm_info info = { .size = sizeof(info) }, last = {};
-
-	while (!dev_ioctl(fd, LV_VM_INFO, &info)) {
-		last = info;
-		info.id++;
-	}
-	if (!last.id)
-		die("there is no VM");
-	return last;
-}
-
-static struct lv_vm_info vm_info(int fd, u32 id)
-{
-	struct lv_vm_info info = { .size = sizeof(info), .id = id };
-
-	MUST(fd, LV_VM_INFO, &info);
-	if (info.id != id)
-		die("VM %u is not there, but %u is", id, info.id);
-	return info;
-}
-
-static struct lv_vcpu_info vcpu_info(int fd, u32 vm, u32 index)
-{
-	struct lv_vcpu_info info = { .size = sizeof(info),
-				     .vm = vm,
-				     .index = index };
-
-	MUST(fd, LV_VCPU_INFO, &info);
-	return info;
 }
 
 static bool policy_exists(int fd, const char *name)
@@ -116,21 +41,6 @@ static bool policy_exists(int fd, const char *name)
 	}
 	return false;
 }
-
-static int set_params(int fd, u32 vm, u32 vcpu, u32 flags,
-		      struct lv_vm_params params)
-{
-	struct lv_vm_set set = { .size = sizeof(set),
-				 .vm = vm,
-				 .vcpu = vcpu,
-				 .flags = flags,
-				 .params = params };
-
-	return dev_ioctl(fd, LV_VM_SET, &set);
-}
-
-#define SET(fd, vm, vcpu, flags, ...) \
-	set_params(fd, vm, vcpu, flags, (struct lv_vm_params){ __VA_ARGS__ })
 
 /* What @fn returns, 0 or -errno, when a user without privileges calls it. */
 static int as_nobody(int (*fn)(int fd, u32 id), int fd, u32 id)
@@ -158,7 +68,7 @@ FIXTURE_SETUP(sched)
 	if (!lab_is_labvisor())
 		SKIP(return, "only Labvisor has pools");
 	self->fd = lab_open();
-	id = pool_create(self->fd, "first", NULL, 0);
+	id = pool_create(self->fd, "first", NULL, 1, 0);
 	if (id <= 0)
 		die("no pool: %d", id);
 	self->pool = id;
@@ -293,7 +203,7 @@ TEST_F(sched, pools)
 	EXPECT_EQ(0, pool_delete(self->fd, self->pool));
 	EXPECT_EQ(-ENOENT, pool_delete(self->fd, self->pool));
 	id = self->pool;
-	self->pool = pool_create(self->fd, "first", "rr", 0);
+	self->pool = pool_create(self->fd, "first", "rr", 1, 0);
 	EXPECT_LT(id, self->pool);
 	EXPECT_EQ(0, strcmp("rr", pool_info(self->fd, self->pool).policy));
 }
@@ -331,11 +241,12 @@ TEST_F(sched, create_refused)
 	EXPECT_EQ(-EBUSY,
 		  CREATE(.name = "x", .flags = LV_POOL_CPUS, .cpus[0] = 1));
 	pool_delete(self->fd, self->pool);
-	EXPECT_EQ(-ENOENT, pool_create(self->fd, "x", "none", 0));
-	EXPECT_EQ(-EINVAL, pool_create(self->fd, "x", "", 0));
-	EXPECT_EQ(-EINVAL, pool_create(self->fd, "x", "0123456789abcdef", 0));
+	EXPECT_EQ(-ENOENT, pool_create(self->fd, "x", "none", 1, 0));
+	EXPECT_EQ(-EINVAL, pool_create(self->fd, "x", "", 1, 0));
+	EXPECT_EQ(-EINVAL,
+		  pool_create(self->fd, "x", "0123456789abcdef", 1, 0));
 	/* None of it has left a pool, or kept the CPU. */
-	self->pool = pool_create(self->fd, "x", NULL, 0);
+	self->pool = pool_create(self->fd, "x", NULL, 1, 0);
 	EXPECT_LT(0, (int)self->pool);
 }
 
@@ -349,7 +260,7 @@ TEST_F(sched, set_refused)
 		  CHANGE(.id = 0, .flags = LV_POOL_SLICE, .slice_ns = 1000000));
 	EXPECT_EQ(-EINVAL,
 		  CHANGE(.id = 0, .flags = LV_POOL_CPUS, .cpus[0] = 1));
-	EXPECT_EQ(-EINVAL, pool_policy(self->fd, 0, "rr"));
+	EXPECT_EQ(-EINVAL, pool_set_policy(self->fd, 0, "rr"));
 	EXPECT_EQ(-EINVAL, CHANGE(.id = id, .flags = 8));
 	EXPECT_EQ(-EINVAL, CHANGE(.id = id, .reserved = 1));
 	EXPECT_EQ(-EINVAL, CHANGE(.id = id, .flags = LV_POOL_CPUS));
@@ -358,8 +269,8 @@ TEST_F(sched, set_refused)
 		  CHANGE(.id = id, .flags = LV_POOL_SLICE, .slice_ns = 49999));
 	EXPECT_EQ(-EINVAL, CHANGE(.id = id, .flags = LV_POOL_SLICE,
 				  .slice_ns = 10000000001));
-	EXPECT_EQ(-EINVAL, pool_policy(self->fd, id, ""));
-	EXPECT_EQ(-ENOENT, pool_policy(self->fd, id, "none"));
+	EXPECT_EQ(-EINVAL, pool_set_policy(self->fd, id, ""));
+	EXPECT_EQ(-ENOENT, pool_set_policy(self->fd, id, "none"));
 	/* One bad wish spoils the others. */
 	EXPECT_EQ(-ENOENT,
 		  CHANGE(.id = id, .flags = LV_POOL_SLICE | LV_POOL_POLICY,
@@ -388,7 +299,7 @@ TEST_F(sched, set)
 			    .slice_ns = 10000000000));
 	EXPECT_EQ(10000000000, pool_info(self->fd, self->pool).slice_ns);
 	EXPECT_EQ(0, CHANGE(.id = self->pool));
-	EXPECT_EQ(0, pool_policy(self->fd, self->pool, "host"));
+	EXPECT_EQ(0, pool_set_policy(self->fd, self->pool, "host"));
 }
 
 TEST_F(sched, cpus)
@@ -397,7 +308,7 @@ TEST_F(sched, cpus)
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		SKIP(return, "the lab host has one CPU");
-	other = pool_create(self->fd, "other", "rr", 1);
+	other = pool_create(self->fd, "other", "rr", 2, 0);
 	ASSERT_LT(0, other);
 	EXPECT_EQ(-EBUSY, CHANGE(.id = self->pool, .flags = LV_POOL_CPUS,
 				 .cpus[0] = 3));
@@ -406,7 +317,7 @@ TEST_F(sched, cpus)
 	ASSERT_EQ(0, CHANGE(.id = self->pool, .flags = LV_POOL_CPUS,
 			    .cpus[0] = 3));
 	EXPECT_EQ(2, pool_info(self->fd, self->pool).nr_cpus);
-	EXPECT_EQ(-EBUSY, pool_create(self->fd, "other", "rr", 1));
+	EXPECT_EQ(-EBUSY, pool_create(self->fd, "other", "rr", 2, 0));
 	/* A change that fails in its second half is undone. */
 	EXPECT_EQ(-ENOENT,
 		  CHANGE(.id = self->pool, .cpus[0] = 2, .policy = "none",
@@ -420,7 +331,7 @@ TEST_F(sched, cpus)
 TEST_F(sched, delete_refused)
 {
 	struct vm *vm = vm_new();
-	u32 id = last_vm(self->fd).id;
+	u32 id = vm_newest(self->fd).id;
 
 	EXPECT_EQ(-EINVAL, pool_delete(self->fd, 0));
 	EXPECT_EQ(-ENOENT, pool_delete(self->fd, self->pool + 1));
@@ -432,12 +343,12 @@ TEST_F(sched, delete_refused)
 
 static int many_pools(int fd, u32 unused)
 {
-	return pool_create(fd, "many", NULL, 0);
+	return pool_create(fd, "many", NULL, 1, 0);
 }
 
 static int change_pool(int fd, u32 id)
 {
-	return pool_policy(fd, id, "rr");
+	return pool_set_policy(fd, id, "rr");
 }
 
 static int delete_pool(int fd, u32 id)
@@ -462,7 +373,7 @@ TEST_F(sched, pools_of_others)
 	EXPECT_EQ(-EPERM, as_nobody(many_pools, self->fd, 0));
 	EXPECT_EQ(-EPERM, as_nobody(change_pool, self->fd, self->pool));
 	EXPECT_EQ(-EPERM, as_nobody(delete_pool, self->fd, self->pool));
-	EXPECT_EQ(0, as_nobody(list_all, self->fd, last_vm(self->fd).id));
+	EXPECT_EQ(0, as_nobody(list_all, self->fd, vm_newest(self->fd).id));
 	vcpu_free(vcpu);
 	vm_free(vm);
 }
@@ -472,7 +383,7 @@ TEST_F(sched, pools_of_others)
 TEST_F(sched, vms)
 {
 	struct vm *a = vm_new(), *b;
-	struct lv_vm_info info = last_vm(self->fd);
+	struct lv_vm_info info = vm_newest(self->fd);
 	struct vcpu *vcpu;
 	u32 id = info.id;
 
@@ -485,7 +396,7 @@ TEST_F(sched, vms)
 	EXPECT_EQ(0, info.params.cap);
 	EXPECT_EQ(0, info.params.period_ns);
 	b = vm_new();
-	EXPECT_EQ(id + 1, last_vm(self->fd).id);
+	EXPECT_EQ(id + 1, vm_newest(self->fd).id);
 	vcpu = vcpu_new(b, 3);
 	EXPECT_EQ(1, vm_info(self->fd, id + 1).nr_vcpus);
 	EXPECT_EQ(3, vcpu_info(self->fd, id + 1, 0).vcpu);
@@ -499,7 +410,7 @@ TEST_F(sched, vms)
 TEST_F(sched, attach_refused)
 {
 	struct vm *vm = vm_new();
-	u32 id = last_vm(self->fd).id;
+	u32 id = vm_newest(self->fd).id;
 
 	EXPECT_EQ(-EINVAL, attach(self->fd, 0, 0, self->pool));
 	EXPECT_EQ(-EINVAL, attach(self->fd, id, getpid(), self->pool));
@@ -514,7 +425,7 @@ TEST_F(sched, attach_refused)
 TEST_F(sched, attach_by_process)
 {
 	struct vm *a = vm_new(), *b = vm_new();
-	u32 id = last_vm(self->fd).id;
+	u32 id = vm_newest(self->fd).id;
 
 	ASSERT_EQ(0, attach(self->fd, 0, getpid(), self->pool));
 	EXPECT_EQ(self->pool, vm_info(self->fd, id).pool);
@@ -533,7 +444,7 @@ static int attach_home(int fd, u32 id)
 
 static int lower_weight(int fd, u32 id)
 {
-	return SET(fd, id, LV_ALL_VCPUS, LV_PARAM_WEIGHT, .weight = 1);
+	return VM_SET(fd, id, LV_ALL_VCPUS, LV_PARAM_WEIGHT, .weight = 1);
 }
 
 /* A user's own VM, in the pool @pool: what is allowed and what is not. */
@@ -544,24 +455,24 @@ static int own_vm(int fd, u32 pool)
 
 	if (vm < 0)
 		return -errno;
-	id = last_vm(fd).id;
+	id = vm_newest(fd).id;
 	if (vm_info(fd, id).uid != NOBODY)
 		return -EIO;
 	if (attach(fd, id, 0, pool) || vm_info(fd, id).pool != pool)
 		return -EXDEV;
-	if (SET(fd, id, LV_ALL_VCPUS, LV_PARAM_WEIGHT | LV_PARAM_CAP,
-		.weight = 200, .cap = 50))
+	if (VM_SET(fd, id, LV_ALL_VCPUS, LV_PARAM_WEIGHT | LV_PARAM_CAP,
+		   .weight = 200, .cap = 50))
 		return -ERANGE;
-	if (SET(fd, id, LV_ALL_VCPUS, LV_PARAM_GROUP | LV_PARAM_CAP, .group = 1,
-		.cap = 40))
+	if (VM_SET(fd, id, LV_ALL_VCPUS, LV_PARAM_GROUP | LV_PARAM_CAP,
+		   .group = 1, .cap = 40))
 		return -EDOM;
-	if (SET(fd, id, LV_ALL_VCPUS, LV_PARAM_WEIGHT, .weight = 201) !=
+	if (VM_SET(fd, id, LV_ALL_VCPUS, LV_PARAM_WEIGHT, .weight = 201) !=
 		    -EPERM ||
-	    SET(fd, id, LV_ALL_VCPUS, LV_PARAM_CAP, .cap = 41) != -EPERM ||
-	    SET(fd, id, LV_ALL_VCPUS, LV_PARAM_CAP, .cap = 0) != -EPERM)
+	    VM_SET(fd, id, LV_ALL_VCPUS, LV_PARAM_CAP, .cap = 41) != -EPERM ||
+	    VM_SET(fd, id, LV_ALL_VCPUS, LV_PARAM_CAP, .cap = 0) != -EPERM)
 		return -EACCES;
-	if (SET(fd, id, LV_ALL_VCPUS, LV_PARAM_DEADLINE, .period_ns = 1000000,
-		.budget_ns = 100000) != -EPERM)
+	if (VM_SET(fd, id, LV_ALL_VCPUS, LV_PARAM_DEADLINE,
+		   .period_ns = 1000000, .budget_ns = 100000) != -EPERM)
 		return -ETIME;
 	return vm_info(fd, id).params.weight == 200 ? 0 : -EILSEQ;
 }
@@ -569,7 +480,7 @@ static int own_vm(int fd, u32 pool)
 TEST_F(sched, vms_of_others)
 {
 	struct vm *vm = vm_new();
-	u32 id = last_vm(self->fd).id;
+	u32 id = vm_newest(self->fd).id;
 
 	EXPECT_EQ(-EPERM, as_nobody(attach_home, self->fd, id));
 	EXPECT_EQ(-EPERM, as_nobody(lower_weight, self->fd, id));
@@ -582,16 +493,17 @@ TEST_F(sched, params)
 {
 	struct vm *vm = vm_new();
 	struct vcpu *a = vcpu_new(vm, 0), *b = vcpu_new(vm, 5), *c;
-	u32 id = last_vm(self->fd).id, all = LV_ALL_VCPUS;
+	u32 id = vm_newest(self->fd).id, all = LV_ALL_VCPUS;
 	struct lv_vm_params p;
 
-	ASSERT_EQ(0, SET(self->fd, id, all, LV_PARAM_WEIGHT | LV_PARAM_CAP,
-			 .weight = 65535, .cap = 25500, .group = 9));
-	ASSERT_EQ(0, SET(self->fd, id, all, LV_PARAM_DEADLINE,
+	ASSERT_EQ(0, VM_SET(self->fd, id, all, LV_PARAM_WEIGHT | LV_PARAM_CAP,
+			    .weight = 65535, .cap = 25500, .group = 9));
+	ASSERT_EQ(0,
+		  VM_SET(self->fd, id, all, LV_PARAM_DEADLINE,
 			 .period_ns = 10000000000, .budget_ns = 10000000000));
-	ASSERT_EQ(0, SET(self->fd, id, 5, LV_PARAM_DEADLINE,
-			 .period_ns = 500000, .budget_ns = 50000));
-	ASSERT_EQ(0, SET(self->fd, id, all, LV_PARAM_WEIGHT, .weight = 1));
+	ASSERT_EQ(0, VM_SET(self->fd, id, 5, LV_PARAM_DEADLINE,
+			    .period_ns = 500000, .budget_ns = 50000));
+	ASSERT_EQ(0, VM_SET(self->fd, id, all, LV_PARAM_WEIGHT, .weight = 1));
 	p = vm_info(self->fd, id).params;
 	EXPECT_EQ(1, p.weight);
 	EXPECT_EQ(25500, p.cap);
@@ -604,9 +516,9 @@ TEST_F(sched, params)
 	EXPECT_EQ(50000, vcpu_info(self->fd, id, 1).budget_ns);
 	c = vcpu_new(vm, 1);
 	EXPECT_EQ(10000000000, vcpu_info(self->fd, id, 2).period_ns);
-	ASSERT_EQ(0, SET(self->fd, id, all, LV_PARAM_DEADLINE));
+	ASSERT_EQ(0, VM_SET(self->fd, id, all, LV_PARAM_DEADLINE));
 	EXPECT_EQ(0, vcpu_info(self->fd, id, 1).period_ns);
-	EXPECT_EQ(0, SET(self->fd, id, all, 0));
+	EXPECT_EQ(0, VM_SET(self->fd, id, all, 0));
 	vcpu_free(a);
 	vcpu_free(b);
 	vcpu_free(c);
@@ -618,32 +530,34 @@ TEST_F(sched, params_refused)
 	struct vm *vm = vm_new();
 	struct vcpu *vcpu = vcpu_new(vm, 2);
 	struct lv_vm_info before, after;
-	u32 id = last_vm(self->fd).id, all = LV_ALL_VCPUS;
+	u32 id = vm_newest(self->fd).id, all = LV_ALL_VCPUS;
 	int fd = self->fd;
 
 	before = vm_info(fd, id);
-	EXPECT_EQ(-ENOENT, SET(fd, id + 1, all, 0));
-	EXPECT_EQ(-ENOENT, SET(fd, 0, all, 0));
-	EXPECT_EQ(-ENOENT, SET(fd, id, 0, 0));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, 16));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, 0, .reserved = 1));
-	EXPECT_EQ(-EINVAL, SET(fd, id, 2, LV_PARAM_WEIGHT, .weight = 1));
-	EXPECT_EQ(-EINVAL, SET(fd, id, 2, LV_PARAM_CAP, .cap = 1));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, LV_PARAM_WEIGHT));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, LV_PARAM_WEIGHT, .weight = 65536));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, LV_PARAM_CAP, .cap = 25501));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, LV_PARAM_DEADLINE,
-			       .period_ns = 499999, .budget_ns = 100000));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, LV_PARAM_DEADLINE,
-			       .period_ns = 10000000001, .budget_ns = 100000));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, LV_PARAM_DEADLINE,
-			       .period_ns = 1000000, .budget_ns = 49999));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, LV_PARAM_DEADLINE,
-			       .period_ns = 1000000, .budget_ns = 1000001));
+	EXPECT_EQ(-ENOENT, VM_SET(fd, id + 1, all, 0));
+	EXPECT_EQ(-ENOENT, VM_SET(fd, 0, all, 0));
+	EXPECT_EQ(-ENOENT, VM_SET(fd, id, 0, 0));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, all, 16));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, all, 0, .reserved = 1));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, 2, LV_PARAM_WEIGHT, .weight = 1));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, 2, LV_PARAM_CAP, .cap = 1));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, all, LV_PARAM_WEIGHT));
 	EXPECT_EQ(-EINVAL,
-		  SET(fd, id, all, LV_PARAM_DEADLINE, .budget_ns = 100000));
-	EXPECT_EQ(-EINVAL, SET(fd, id, all, LV_PARAM_WEIGHT | LV_PARAM_CAP,
-			       .weight = 7, .cap = 25501));
+		  VM_SET(fd, id, all, LV_PARAM_WEIGHT, .weight = 65536));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, all, LV_PARAM_CAP, .cap = 25501));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, all, LV_PARAM_DEADLINE,
+				  .period_ns = 499999, .budget_ns = 100000));
+	EXPECT_EQ(-EINVAL,
+		  VM_SET(fd, id, all, LV_PARAM_DEADLINE,
+			 .period_ns = 10000000001, .budget_ns = 100000));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, all, LV_PARAM_DEADLINE,
+				  .period_ns = 1000000, .budget_ns = 49999));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, all, LV_PARAM_DEADLINE,
+				  .period_ns = 1000000, .budget_ns = 1000001));
+	EXPECT_EQ(-EINVAL,
+		  VM_SET(fd, id, all, LV_PARAM_DEADLINE, .budget_ns = 100000));
+	EXPECT_EQ(-EINVAL, VM_SET(fd, id, all, LV_PARAM_WEIGHT | LV_PARAM_CAP,
+				  .weight = 7, .cap = 25501));
 	after = vm_info(fd, id);
 	EXPECT_EQ(0, memcmp(&before, &after, sizeof(after)));
 	vcpu_free(vcpu);
@@ -655,28 +569,28 @@ TEST_F(sched, promises)
 {
 	struct vm *a = vm_new(), *b = vm_new();
 	struct vcpu *va = vcpu_new(a, 0), *vb = vcpu_new(b, 0);
-	u32 id = last_vm(self->fd).id, all = LV_ALL_VCPUS;
+	u32 id = vm_newest(self->fd).id, all = LV_ALL_VCPUS;
 	int fd = self->fd;
 
 	if (!policy_exists(fd, "edf"))
 		SKIP(goto out, "there is no policy edf");
-	ASSERT_EQ(0, SET(fd, id - 1, all, LV_PARAM_DEADLINE,
-			 .period_ns = 10000000, .budget_ns = 6000000));
-	ASSERT_EQ(0, SET(fd, id, all, LV_PARAM_DEADLINE, .period_ns = 10000000,
-			 .budget_ns = 6000000));
+	ASSERT_EQ(0, VM_SET(fd, id - 1, all, LV_PARAM_DEADLINE,
+			    .period_ns = 10000000, .budget_ns = 6000000));
+	ASSERT_EQ(0, VM_SET(fd, id, all, LV_PARAM_DEADLINE,
+			    .period_ns = 10000000, .budget_ns = 6000000));
 	ASSERT_EQ(0, attach(fd, id - 1, 0, self->pool));
 	ASSERT_EQ(0, attach(fd, id, 0, self->pool));
-	EXPECT_EQ(-ENOSPC, pool_policy(fd, self->pool, "edf"));
+	EXPECT_EQ(-ENOSPC, pool_set_policy(fd, self->pool, "edf"));
 	EXPECT_EQ(0, strcmp("host", pool_info(fd, self->pool).policy));
 	ASSERT_EQ(0, attach(fd, id, 0, 0));
-	ASSERT_EQ(0, pool_policy(fd, self->pool, "edf"));
+	ASSERT_EQ(0, pool_set_policy(fd, self->pool, "edf"));
 	EXPECT_EQ(-ENOSPC, attach(fd, id, 0, self->pool));
 	EXPECT_EQ(0, vm_info(fd, id).pool);
-	ASSERT_EQ(0, SET(fd, id, all, LV_PARAM_DEADLINE, .period_ns = 10000000,
-			 .budget_ns = 3000000));
+	ASSERT_EQ(0, VM_SET(fd, id, all, LV_PARAM_DEADLINE,
+			    .period_ns = 10000000, .budget_ns = 3000000));
 	ASSERT_EQ(0, attach(fd, id, 0, self->pool));
-	EXPECT_EQ(-ENOSPC, SET(fd, id, all, LV_PARAM_DEADLINE,
-			       .period_ns = 10000000, .budget_ns = 6000000));
+	EXPECT_EQ(-ENOSPC, VM_SET(fd, id, all, LV_PARAM_DEADLINE,
+				  .period_ns = 10000000, .budget_ns = 6000000));
 	EXPECT_EQ(3000000, vm_info(fd, id).params.budget_ns);
 	EXPECT_EQ(3000000, vcpu_info(fd, id, 0).budget_ns);
 out:
@@ -736,12 +650,12 @@ TEST_F(sched, moved_while_running)
 	int i, other = 0;
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
-		other = pool_create(self->fd, "other", "rr", 1);
+		other = pool_create(self->fd, "other", "rr", 2, 0);
 	ASSERT_LE(0, other);
 	pools[2] = other;
-	ASSERT_EQ(0, pool_policy(self->fd, self->pool, "rr"));
+	ASSERT_EQ(0, pool_set_policy(self->fd, self->pool, "rr"));
 	start_counting(vms, vcpus);
-	first = last_vm(self->fd).id - NR_VMS + 1;
+	first = vm_newest(self->fd).id - NR_VMS + 1;
 	for (i = 0; i < 60; i++) {
 		u32 vm = first + i % NR_VMS, pool = pools[(i / NR_VMS) % 3];
 
@@ -770,7 +684,7 @@ TEST_F(sched, switched_while_running)
 			continue;
 		}
 		policy.index++;
-		err = pool_policy(self->fd, self->pool, policy.name);
+		err = pool_set_policy(self->fd, self->pool, policy.name);
 		/* It may not like so many vCPUs on one CPU. */
 		if (err != -ENOSPC)
 			ASSERT_EQ(0, err) TH_LOG("%s", policy.name);
@@ -795,7 +709,7 @@ TEST_F(sched, counts)
 		  CHANGE(.id = self->pool, .policy = "rr", .slice_ns = 1000000,
 			 .flags = LV_POOL_POLICY | LV_POOL_SLICE));
 	start_counting(vms, vcpus);
-	first = last_vm(self->fd).id - NR_VMS + 1;
+	first = vm_newest(self->fd).id - NR_VMS + 1;
 	ASSERT_EQ(0, attach(self->fd, 0, getpid(), self->pool));
 	for (i = 0; i < NR_VMS; i++)
 		wait_for_progress(vms[i]);
@@ -833,7 +747,7 @@ TEST_F(sched, exits)
 	struct lv_exit_info name = { .size = sizeof(name) };
 	struct vm *vm = vm_new();
 	struct vcpu *vcpu = vcpu_new(vm, 0);
-	u32 id = last_vm(self->fd).id, io = ~0u;
+	u32 id = vm_newest(self->fd).id, io = ~0u;
 
 	for (; !dev_ioctl(self->fd, LV_EXIT_INFO, &name); name.index++) {
 		ASSERT_GT(LV_INFO_EXITS, name.index);

@@ -8,8 +8,8 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
-#include <linux/labvisor.h>
 #include "guest.h"
+#include "pool.h"
 #include <kselftest_harness.h>
 
 #define HEAVY 1024
@@ -20,35 +20,6 @@ SNIPPET(16, spin_code, "1: lock incl 0xa000\njmp 1b\n");
 /* ---- the host's side of pools ---- */
 
 static int fd = -1;
-
-static int set_policy(u32 pool, const char *policy)
-{
-	struct lv_pool_config c = { .size = sizeof(c),
-				    .id = pool,
-				    .flags = LV_POOL_POLICY };
-
-	strncpy(c.policy, policy, LV_NAME_LEN - 1);
-	return dev_ioctl(fd, LV_POOL_SET, &c);
-}
-
-static u32 new_pool(void)
-{
-	struct lv_pool_config c = { .size = sizeof(c),
-				    .flags = LV_POOL_CPUS,
-				    .name = "plugins",
-				    .cpus = { 1 } };
-
-	MUST(fd, LV_POOL_CREATE, &c);
-	return c.id;
-}
-
-static struct lv_pool_info pool_info(u32 pool)
-{
-	struct lv_pool_info info = { .size = sizeof(info), .id = pool };
-
-	MUST(fd, LV_POOL_INFO, &info);
-	return info;
-}
 
 /* Which module a policy is from; NULL: there is no such policy. */
 static const char *module_of(const char *policy)
@@ -66,16 +37,6 @@ static const char *module_of(const char *policy)
 	}
 }
 
-static u32 newest_vm(void)
-{
-	struct lv_vm_info info = { .size = sizeof(info) };
-	u32 id = 0;
-
-	for (; !dev_ioctl(fd, LV_VM_INFO, &info); info.id = id + 1)
-		id = info.id;
-	return id;
-}
-
 /* ---- two guests, one of which has four times the weight, and one CPU ---- */
 
 struct guest {
@@ -84,27 +45,13 @@ struct guest {
 	u32 id;
 };
 
-static void attach(struct guest *g, u32 pool)
-{
-	struct lv_vm_attach a = { .size = sizeof(a),
-				  .vm = g->id,
-				  .pool = pool };
-
-	MUST(fd, LV_VM_ATTACH, &a);
-}
-
 static void guest_start(struct guest *g, u32 pool, u32 weight)
 {
-	struct lv_vm_set set = { .size = sizeof(set),
-				 .vcpu = LV_ALL_VCPUS,
-				 .flags = LV_PARAM_WEIGHT,
-				 .params.weight = weight };
-
 	g->vm = vm_new();
-	g->id = newest_vm();
-	attach(g, pool);
-	set.vm = g->id;
-	MUST(fd, LV_VM_SET, &set);
+	g->id = vm_newest(fd).id;
+	if (vm_attach(fd, g->id, pool) ||
+	    VM_SET(fd, g->id, LV_ALL_VCPUS, LV_PARAM_WEIGHT, .weight = weight))
+		die("the pool refuses a guest");
 	g->vcpu = vcpu_new(g->vm, 0);
 	VCPU_SNIPPET(g->vcpu, MODE_REAL, spin_code);
 	vcpu_start_run(g->vcpu);
@@ -131,10 +78,7 @@ static void wait_for_beat(struct guest *g)
 
 static u64 ran(struct guest *g)
 {
-	struct lv_vcpu_info info = { .size = sizeof(info), .vm = g->id };
-
-	MUST(fd, LV_VCPU_INFO, &info);
-	return info.ran_ns;
+	return vcpu_info(fd, g->id, 0).ran_ns;
 }
 
 /* The kernel frees BPF programs, which keep the module, some time after their use. */
@@ -157,23 +101,24 @@ FIXTURE(plugins)
 
 FIXTURE_SETUP(plugins)
 {
+	int id;
+
 	if (!lab_is_labvisor())
 		SKIP(return, "KVM has no pools");
 	fd = lab_open();
-	self->pool = new_pool();
+	ASSERT_LT(0, id = pool_create(fd, "plugins", NULL, 1, 0));
+	self->pool = id;
 	guest_start(&self->heavy, self->pool, HEAVY);
 	guest_start(&self->light, self->pool, LIGHT);
 }
 
 FIXTURE_TEARDOWN(plugins)
 {
-	struct lv_pool_id id = { .size = sizeof(id), .id = self->pool };
-
 	if (!self->pool)
 		return;
 	guest_stop(&self->heavy);
 	guest_stop(&self->light);
-	MUST(fd, LV_POOL_DELETE, &id);
+	ASSERT_EQ(0, pool_delete(fd, self->pool));
 	close(fd);
 	wait_until_unused();
 }
@@ -209,11 +154,12 @@ static void switch_to_and_fro(struct __test_metadata *_metadata,
 	int i;
 
 	for (i = 0; i < 20; i++) {
-		ASSERT_EQ(0, set_policy(self->pool, i % 2 ? policy : "rr"));
+		ASSERT_EQ(0, pool_set_policy(fd, self->pool,
+					     i % 2 ? policy : "rr"));
 		both_run(self);
 	}
-	EXPECT_STREQ(policy, pool_info(self->pool).policy);
-	EXPECT_STREQ("", pool_info(self->pool).fault);
+	EXPECT_STREQ(policy, pool_info(fd, self->pool).policy);
+	EXPECT_STREQ("", pool_info(fd, self->pool).fault);
 }
 
 /* ---- a module of its own ---- */
@@ -236,20 +182,20 @@ TEST_F(plugins, module)
 {
 	if (access("fair.ko", R_OK))
 		SKIP(return, "fair.ko is not here");
-	EXPECT_EQ(-ENOENT, set_policy(self->pool, "fair"));
+	EXPECT_EQ(-ENOENT, pool_set_policy(fd, self->pool, "fair"));
 	ASSERT_EQ(0, load("fair.ko"));
 	EXPECT_STREQ("fair", module_of("fair"));
 	EXPECT_EQ(-EWOULDBLOCK, unload("labvisor"));
 
-	ASSERT_EQ(0, set_policy(self->pool, "fair"));
+	ASSERT_EQ(0, pool_set_policy(fd, self->pool, "fair"));
 	wait_for_shares(self);
 	switch_to_and_fro(_metadata, self, "fair");
 	EXPECT_EQ(-EWOULDBLOCK, unload("fair")) TH_LOG("a pool uses it");
 
-	ASSERT_EQ(0, set_policy(self->pool, "rr"));
+	ASSERT_EQ(0, pool_set_policy(fd, self->pool, "rr"));
 	ASSERT_EQ(0, unload("fair"));
 	EXPECT_EQ(NULL, module_of("fair"));
-	EXPECT_EQ(-ENOENT, set_policy(self->pool, "fair"));
+	EXPECT_EQ(-ENOENT, pool_set_policy(fd, self->pool, "fair"));
 	both_run(self);
 	ASSERT_EQ(0, load("fair.ko"));
 	ASSERT_EQ(0, unload("fair"));
@@ -328,7 +274,7 @@ TEST_F(plugins, bpf_runs)
 	TOOL(1, "load lottery.bpf.o");
 	EXPECT_NE(NULL, strstr(said, "already")) TH_LOG("%s", said);
 
-	ASSERT_EQ(0, set_policy(self->pool, "fair-bpf"));
+	ASSERT_EQ(0, pool_set_policy(fd, self->pool, "fair-bpf"));
 	wait_for_shares(self);
 	switch_to_and_fro(_metadata, self, "fair-bpf");
 	switch_to_and_fro(_metadata, self, "lottery");
@@ -344,12 +290,12 @@ TEST_F(plugins, bpf_unloaded_in_use)
 	NEED_BPF();
 	for (i = 0; i < 5; i++) {
 		TOOL(0, "load fair.bpf.o");
-		ASSERT_EQ(0, set_policy(self->pool, "fair-bpf"));
+		ASSERT_EQ(0, pool_set_policy(fd, self->pool, "fair-bpf"));
 		both_run(self);
 		TOOL(0, "unload fair-bpf");
-		EXPECT_STREQ("host", pool_info(self->pool).policy);
-		EXPECT_STREQ("", pool_info(self->pool).fault);
-		EXPECT_EQ(-ENOENT, set_policy(self->pool, "fair-bpf"));
+		EXPECT_STREQ("host", pool_info(fd, self->pool).policy);
+		EXPECT_STREQ("", pool_info(fd, self->pool).fault);
+		EXPECT_EQ(-ENOENT, pool_set_policy(fd, self->pool, "fair-bpf"));
 		both_run(self);
 	}
 }
@@ -396,13 +342,13 @@ TEST_F(plugins, bpf_thrown_out)
 	NEED_BPF();
 	TOOL(0, "load faulty.bpf.o");
 	for (i = 0; i < ARRAY_LEN(faults); i++) {
-		ASSERT_EQ(0, set_policy(self->pool, faults[i][0]));
+		ASSERT_EQ(0, pool_set_policy(fd, self->pool, faults[i][0]));
 		both_run(self);
-		while (*faults[i][1] && !*pool_info(self->pool).fault)
+		while (*faults[i][1] && !*pool_info(fd, self->pool).fault)
 			both_run(self);
 		EXPECT_NE(NULL,
-			  strstr(pool_info(self->pool).fault, faults[i][1]))
-		TH_LOG("%s: %s", faults[i][0], pool_info(self->pool).fault);
+			  strstr(pool_info(fd, self->pool).fault, faults[i][1]))
+		TH_LOG("%s: %s", faults[i][0], pool_info(fd, self->pool).fault);
 	}
 	TOOL(0, "unload meddles recurses gives-up short-slice storms");
 	both_run(self);
@@ -415,12 +361,13 @@ TEST_F(plugins, bpf_meddles_with_who_left)
 
 	NEED_BPF();
 	TOOL(0, "load faulty.bpf.o");
-	ASSERT_EQ(0, set_policy(self->pool, "meddles"));
+	ASSERT_EQ(0, pool_set_policy(fd, self->pool, "meddles"));
 	for (i = 0; i < 20; i++) {
-		attach(&self->heavy, i % 2 ? self->pool : 0);
+		ASSERT_EQ(0, vm_attach(fd, self->heavy.id,
+				       i % 2 ? self->pool : 0));
 		both_run(self);
 	}
-	EXPECT_STREQ("", pool_info(self->pool).fault);
+	EXPECT_STREQ("", pool_info(fd, self->pool).fault);
 	TOOL(0, "unload meddles recurses gives-up short-slice storms");
 	both_run(self);
 }

@@ -29,6 +29,23 @@ static void svm_inject_irq(struct svm_vcpu *s, u8 vector)
 	s->virq = true;
 }
 
+/* IRET ends an NMI's handler, or one that a window waits for. */
+static void svm_watch_iret(struct svm_vcpu *s)
+{
+	svm_intercept(s, INTERCEPT_IRET,
+		      s->window_waits || (s->nmi_masked && !s->iret_pending));
+}
+
+static void svm_drop_irq(struct svm_vcpu *s)
+{
+	s->virq = false;
+	svm_set_virq(s, false, 0);
+	if (unlikely(s->window_waits)) {
+		s->window_waits = false;
+		svm_watch_iret(s);
+	}
+}
+
 /* After an exit: the guest may have left before it took the interrupt. */
 void svm_settle_irq(struct svm_vcpu *s, struct lv_event *interrupted)
 {
@@ -39,8 +56,9 @@ void svm_settle_irq(struct svm_vcpu *s, struct lv_event *interrupted)
 			.type = LV_EVENT_IRQ,
 			.vector = control->int_vector,
 		};
-	s->virq = false;
-	svm_set_virq(s, false, 0);
+	if (unlikely(s->window_waits))
+		lv_request(&s->v, LV_REQ_EVENT);
+	svm_drop_irq(s);
 }
 
 void svm_inject(struct lv_vcpu *v, const struct lv_event *event)
@@ -54,10 +72,8 @@ void svm_inject(struct lv_vcpu *v, const struct lv_event *event)
 
 	control->event_inj = 0;
 	v->reg_dirty &= ~SVM_DIRTY_INT3;
-	if (s->virq) {
-		s->virq = false;
-		svm_set_virq(s, false, 0);
-	}
+	if (s->virq)
+		svm_drop_irq(s);
 	if (event->type == LV_EVENT_NONE)
 		return;
 	if (event->type == LV_EVENT_IRQ) {
@@ -91,19 +107,17 @@ bool svm_nmi_allowed(struct lv_vcpu *v)
 
 /*
  * A virtual interrupt exits through VINTR just before the guest would take it:
- * that is the window. One that is to be delivered before makes room.
+ * that is the window. While the virtual interrupt is one to be delivered, the
+ * window waits for the next exit: the handler's EOI, its IRET at the latest.
  */
 void svm_irq_window(struct lv_vcpu *v, bool on)
 {
 	struct svm_vcpu *s = to_svm(v);
-	struct vmcb_control_area *control = &s->vmcb->control;
 
 	if (s->virq) {
-		if (!on)
-			return;
-		s->virq = false;
-		control->event_inj = control->int_vector | SVM_EVTINJ_VALID |
-				     SVM_EVTINJ_TYPE_INTR;
+		s->window_waits = on;
+		svm_watch_iret(s);
+		return;
 	}
 	svm_intercept(s, INTERCEPT_VINTR, on);
 	svm_set_virq(s, on, 0);
@@ -140,9 +154,11 @@ bool svm_step_done(struct svm_vcpu *s)
 
 void svm_iret_seen(struct svm_vcpu *s)
 {
-	s->iret_pending = true;
-	s->iret_rip = s->v.rip;
-	svm_intercept(s, INTERCEPT_IRET, false);
+	if (s->nmi_masked) {
+		s->iret_pending = true;
+		s->iret_rip = s->v.rip;
+	}
+	svm_watch_iret(s);
 }
 
 void svm_iret_done(struct svm_vcpu *s)
@@ -163,7 +179,7 @@ void svm_set_nmi_mask(struct lv_vcpu *v, bool masked)
 
 	s->nmi_masked = masked;
 	s->iret_pending = false;
-	svm_intercept(s, INTERCEPT_IRET, masked);
+	svm_watch_iret(s);
 }
 
 /* SVM does not tell the shadow of STI from that of MOV SS. */

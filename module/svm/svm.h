@@ -41,6 +41,7 @@ enum svm_clean {
  * @nmi_masked: an NMI is being handled; IRET is intercepted to see its end
  * @iret_pending: the IRET was seen and ends the NMI once RIP moves
  * @virq: the virtual interrupt is there to be delivered, not for a window
+ * @window_waits: for its handler to exit or end: IRET is intercepted, too
  * @stepping: TF is borrowed to stop after one instruction for an NMI
  */
 struct svm_vcpu {
@@ -53,6 +54,7 @@ struct svm_vcpu {
 	bool iret_pending;
 	bool stepping;
 	bool virq;
+	bool window_waits;
 	u64 stepping_rflags;
 	u64 iret_rip;
 };

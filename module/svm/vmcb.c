@@ -88,6 +88,7 @@ void svm_vcpu_reset(struct lv_vcpu *v)
 	s->iret_pending = false;
 	s->stepping = false;
 	s->virq = false;
+	s->window_waits = false;
 	svm_set_intercepts(v);
 }
 

@@ -567,6 +567,50 @@ TEST(split)
 	EXPECT_EQ(GUEST_DONE, vcpu_sync(vcpu));
 }
 
+/* It has no EOI to write: nothing exits. */
+static void on_extint(struct trap_frame *frame)
+{
+	hits[frame->vector]++;
+}
+
+static void two_at_once_guest(void)
+{
+	u32 i;
+
+	set_up();
+	trap_handlers[0x77] = on_extint;
+	apic_write(APIC_LVT0, 0x700);
+	for (i = 0; i < 2; i++) {
+		sti();
+		guest_sync(1);
+		cli();
+		guest_sync(hits[0x77]);
+		guest_sync(hits[VECTOR]);
+	}
+}
+
+/*
+ * The second one is taken right when the handler of the first returns. The first
+ * time there are exits between them, for memory that is new.
+ */
+TEST(two_at_once)
+{
+	struct kvm_interrupt irq = { .irq = 0x77 };
+	struct vm *vm = new_split();
+	struct vcpu *vcpu = vcpu_new(vm, 0);
+	u32 i;
+
+	vcpu_call(vcpu, two_at_once_guest);
+	for (i = 1; i <= 2; i++) {
+		ASSERT_EQ(1, vcpu_sync(vcpu));
+		ASSERT_EQ(0, dev_ioctl(vcpu->fd, KVM_INTERRUPT, &irq));
+		ASSERT_LT(0, signal_msi(vm, APIC_GPA, VECTOR));
+		EXPECT_EQ(i, vcpu_sync(vcpu));
+		EXPECT_EQ(i, vcpu_sync(vcpu));
+	}
+	EXPECT_EQ(GUEST_DONE, vcpu_sync(vcpu));
+}
+
 TEST(split_refusals)
 {
 	struct kvm_enable_cap cap = {

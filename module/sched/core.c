@@ -571,7 +571,7 @@ void lv_core_arrive(struct lv_sched_vcpu *v)
 		lv_note_latency(v);
 }
 
-/**
+/*
  * lv_core_prolong - a RUNNING vCPU was asked to stop before its guest ran at all
  *
  * On a slow host it may take longer than the slice to get into the guest, even

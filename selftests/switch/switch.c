@@ -243,6 +243,8 @@ int main(int argc, char **argv)
 		guests[i].nr = i;
 		boot(&guests[i], argv + 2);
 	}
+	/* What became of a guest that is gone is what it said last. */
+	signal(SIGPIPE, SIG_IGN);
 	/* Guests are not to keep from its CPU who watches them. */
 	setpriority(PRIO_PROCESS, 0, -20);
 	for (i = 0; i < NR_GUESTS; i++)

@@ -40,6 +40,11 @@ declare -A unlike_kvm=(
 	[xcr0]="KVM does not know of the XSETBV that QEMU does not intercept"
 )
 
+# Sections in which the emulators differ, with the guest's own debug registers.
+declare -A unlike_bochs=(
+	[debug_detect]="QEMU has no DR7.GD, and lets reserved bits of DR6 be written"
+)
+
 # ok NAME COMMAND...: what the command prints is shown if it fails.
 ok()
 {
@@ -86,6 +91,17 @@ svm_record()
 	[ "$1" = single_step ] && echo svm || echo counted
 }
 
+# as_vmx SECTION: where the emulators differ, it cannot be told.
+as_vmx()
+{
+	if [ -n "${unlike_bochs[$1]:-}" ]; then
+		count=$((count + 1))
+		echo "ok $count $1 # SKIP ${unlike_bochs[$1]}"
+	else
+		ok "$1" same "$1" "$(svm_record "$1")" vmx
+	fi
+}
+
 # unlike SECTION: is it right to say that they differ?
 unlike()
 {
@@ -117,7 +133,7 @@ ok record_kvm record kvm --icount -- sh -c \
 mapfile -t sections < <(cat "$scratch"/{svm,counted,vmx}/* 2>/dev/null |
 	sed -n 's/^== //p' | sort -u)
 for name in "${sections[@]}"; do
-	ok "$name" same "$name" "$(svm_record "$name")" vmx
+	as_vmx "$name"
 done
 for name in "${sections[@]}"; do
 	as_kvm "$name"

@@ -48,7 +48,7 @@ in_host()
 		/usr/share/seabios/vgabios-stdvga.bin)
 	shift
 
-	"$LAB_DIR/host" --smp 1 --timeout 400 --log "$scratch/log" \
+	"$LAB_DIR/host" --smp 1 --timeout 900 --log "$scratch/log" \
 		"${options[@]}" "${files[@]}" "${@:1:$#-1}" -- sh -c \
 		"insmod labvisor.ko node=kvm && ./cases.sh ${*: -1}" \
 		>>"$scratch/out" 2>>"$scratch/err"

@@ -323,10 +323,11 @@ screen()
 until_screen()
 {
 	while text=$(screen "$1"); do
-		! echo "$text" | grep -q -e "$2" || break
+		! echo "$text" | grep -q -e "$2" || return 0
+		sleep 1 # the guest needs the CPU, too
 	done
-	echo "$text" | tee last-screen
-	echo "$text" | grep -q -e "$2"
+	echo "$text"
+	return 1
 }
 
 # press NAME KEY...

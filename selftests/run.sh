@@ -18,7 +18,7 @@ short=(beside_kvm debug dirty_log eventfd fpu irqfd lapic_timer launcher
 # anyway, and more of it in Bochs. Other lab hosts run it with that kernel, others
 # with Bochs; and these do if they are asked to.
 slow=(leak)
-slow_in_bochs=(api beside_kvm sched)
+slow_in_bochs=(api beside_kvm launcher roundtrip sched)
 
 usage()
 {

@@ -264,7 +264,7 @@ struct lv_vcpu {
 	struct mutex pin_lock; /* protects the next three; innermost mutex */
 	struct task_struct *pinned; /* bound to a CPU by us, or NULL */
 	int pinned_to; /* to that one */
-	u64 exits_before; /* it came to the CPU that its pool gave it */
+	u64 exits_before; /* exits, when it came to the CPU that it was given */
 	struct cpumask *affinity; /* what it had before; NULL if never needed */
 	struct lv_vcpu_stat stat; /* own; read without lock */
 };

@@ -264,8 +264,8 @@ struct lv_vcpu {
 	struct mutex pin_lock; /* protects the next three; innermost mutex */
 	struct task_struct *pinned; /* bound to a CPU by us, or NULL */
 	int pinned_to; /* to that one */
-	u64 exits_before; /* exits, when it came to the CPU that it was given */
 	struct cpumask *affinity; /* what it had before; NULL if never needed */
+	u64 exits_before; /* own: exits, when it came to its CPU of the pool */
 	struct lv_vcpu_stat stat; /* own; read without lock */
 };
 

@@ -55,9 +55,31 @@ qemu_prepare()
 	args+=("${qemu_extra[@]}")
 }
 
+# choose_cpu: set $host_cpu to one that no other lab host has, if there is one.
+# It is ours for as long as the emulator, which inherits the lock, lives.
+choose_cpu()
+{
+	local range first last lock
+
+	mkdir -p "$LAB_CACHE"
+	for range in $(taskset -cp $$ | sed 's/.*: //; s/,/ /g'); do
+		first=${range%-*} last=${range#*-}
+		for ((host_cpu = first; host_cpu <= last; host_cpu++)); do
+			exec {lock}>"$LAB_CACHE/cpu-$host_cpu.lock"
+			! flock -n "$lock" || return 0
+			exec {lock}>&-
+		done
+	done
+	host_cpu=$((first + RANDOM % (last - first + 1)))
+}
+
+# On one CPU, since QEMU may lose an interrupt on two: see docs/emulators.md.
 qemu_run()
 {
-	limited qemu-system-x86_64 "${args[@]}"
+	local host_cpu
+
+	choose_cpu
+	limited taskset -c "$host_cpu" qemu-system-x86_64 "${args[@]}"
 }
 
 qemu_trouble()

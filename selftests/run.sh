@@ -172,7 +172,8 @@ build()
 parse()
 {
 	awk -f "$tests/tap.awk" -v where="$1" -v only="$only" \
-		-v tally="$results/$2.tally" -v done="$results/$2.done"
+		-v tally="$results/$2.tally" -v done="$results/$2.done" \
+		-v failed="$results/$2.failed"
 }
 
 # run_here WHERE NAME PROGRAM...: run programs on this machine, tallied under
@@ -233,7 +234,8 @@ boot_and_test()
 		parse "$where" "$name" && return
 	status=("${PIPESTATUS[@]}")
 	if [ "${status[0]}" -ne 75 ] && [ "${status[1]}" -eq 0 ]; then
-		echo "FAIL $where    lab host (status ${status[0]})"
+		echo "FAIL $where    lab host (status ${status[0]})" |
+			tee -a "$results/$name.failed"
 		echo FAIL >>"$results/$name.tally"
 	fi
 	return 1
@@ -333,5 +335,9 @@ done
 jobs=()
 
 say "done in $(elapsed "$started")"
+if [ "$(count FAIL)" -gt 0 ]; then
+	say "What failed, with the last that each said:"
+	cat "$results"/*.failed
+fi
 echo "$(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
 [ "$(count FAIL)" -eq 0 ] && [ "$(count PASS)" -gt 0 ]

@@ -6,20 +6,33 @@
 #	-v where=  the configuration, shown with each result
 #	-v only=   words PROGRAM.CASE; others of PROGRAM are not counted
 #	-v tally=  file to which one line is added per result: PASS, FAIL or SKIP
+#	-v failed= file to which failures are added, with the last that was said
 #	-v done=   file to which each program that ended is added
 #
 # Ends with status 1 when a program did not end.
 
-function report(result, name, why)
+function report(result, name, why,	line)
 {
 	if (!wanted(name))
 		return
-	printf "%s %-11s %s%s\n", result, where, name, why ? " (" why ")" : ""
-	if (result == "FAIL")
-		printf "%s", said
+	line = sprintf("%s %-11s %s%s\n", result, where, name,
+			why ? " (" why ")" : "")
+	printf "%s", line
 	print result >> tally
-	failed += result == "FAIL"
+	if (result == "FAIL") {
+		printf "%s", said
+		printf "%s%s", line, last_lines(said, 12) >> failed
+		failures++
+	}
 	fflush()
+}
+
+function last_lines(text, max,	n, i, lines, last)
+{
+	n = split(text, lines, "\n") - 1
+	for (i = n > max ? n - max + 1 : 1; i <= n; i++)
+		last = last lines[i] "\n"
+	return last
 }
 
 function wanted(name,	n, i, words, some)
@@ -51,7 +64,7 @@ $1 == "@begin" {
 	path = program = $2
 	sub(/\.sh$/, "", program)
 	plan = -1
-	seen = failed = 0
+	seen = failures = 0
 	running = said = ""
 	next
 }
@@ -62,7 +75,7 @@ $1 == "@end" {
 	else if (seen != plan)
 		report("FAIL", program, "ended early: status " $3 ", " seen \
 			" of " (plan < 0 ? "?" : plan) " tests")
-	else if ($3 != 0 && !failed)
+	else if ($3 != 0 && !failures)
 		report("FAIL", program, "status " $3)
 	print path >> done
 	program = ""

@@ -2,11 +2,21 @@
 # shellcheck shell=bash
 #
 # TAP for the tests that are scripts. Source it. What a test leaves in
-# $scratch/out and $scratch/err is shown if it fails.
+# $scratch/out and $scratch/err is shown if it fails, once.
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 count=0
+shown=''
+
+show()
+{
+	local said
+
+	said=$(cat "$scratch/out" "$scratch/err" 2>/dev/null | tail -n 30)
+	[ "$said" = "$shown" ] || printf '%s\n' "$said" | sed 's/^/# /'
+	shown=$said
+}
 
 # ok NAME COMMAND...
 ok()
@@ -18,8 +28,7 @@ ok()
 	if "$@"; then
 		echo "ok $count $name"
 	else
-		cat "$scratch/out" "$scratch/err" 2>/dev/null |
-			tail -n 30 | sed 's/^/# /'
+		show
 		echo "not ok $count $name"
 	fi
 }

@@ -30,7 +30,6 @@ struct lv_vm;
  * @LV_EXIT_DR: debug register access, @cr with nr 0 to 7
  * @LV_EXIT_TPR: the task priority dropped below the threshold (trap-like)
  * @LV_EXIT_TIMER: the time given to @set_timer has come
- * @LV_EXIT_TIMER: the moment that set_timer() was told
  * @LV_EXIT_IO: port access, @io
  * @LV_EXIT_FAULT: violation of the nested page tables, @fault
  * @LV_EXIT_HLT: HLT

@@ -51,6 +51,5 @@ typedef u64 hpa_t;
 typedef u64 lv_pfn_t;
 
 #define LV_INVALID_GPA (~(gpa_t)0)
-#define LV_INVALID_HVA (~(hva_t)0)
 
 #endif /* LABVISOR_PURE_H */

@@ -31,7 +31,7 @@ Run all tests, or those named: PROGRAM or PROGRAM.CASE.
   --kernel K   lab host's kernel (may repeat)
   --smp N      CPUs of the lab host, default 1 and 2 (may repeat)
   --kvm        run the lab-host programs on KVM, as a reference for them
-  --limit SEC  time for one program, default 300
+  --limit SEC  time for one program, default 600
 
 Without --kernel and --smp, the lab hosts are:
   ${defaults[*]}
@@ -41,7 +41,7 @@ END
 tests=$LAB_TOP/selftests
 out=$LAB_BUILD/selftests
 unit=$LAB_BUILD/unit
-driver=labvisor limit=300
+driver=labvisor limit=600
 labs=() kernels=() cpus=()
 
 while [ $# -gt 0 ]; do

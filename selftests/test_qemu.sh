@@ -13,27 +13,39 @@ source "$LAB_DIR/vmm/lib.sh"
 source "$LAB_TOP/selftests/tap.sh"
 
 # name, machine, CPUs
-machines='pc pc 1
+on_stock='pc pc 1
 pc_smp pc 2
 pc_split pc,kernel-irqchip=split 2
 pc_irqchip_off pc,kernel-irqchip=off 1
 q35 q35 2
 q35_split q35,kernel-irqchip=split 8
 q35_no_smm q35,smm=off 1
+microvm microvm,rtc=on 2
 newer_pc pc 1
 newer_q35 q35 2
-newer_q35_split q35,kernel-irqchip=split 2'
+newer_q35_split q35,kernel-irqchip=split 2
+newer_microvm microvm,rtc=on 1'
+on_debug='debug_q35 q35 2
+debug_q35_split q35,kernel-irqchip=split 2
+debug_pc_irqchip_off pc,kernel-irqchip=off 1'
+on_vmx='vmx_pc pc 1
+vmx_pc_irqchip_off pc,kernel-irqchip=off 1
+vmx_q35 q35 2
+vmx_q35_split q35,kernel-irqchip=split 8
+vmx_microvm microvm,rtc=on 2
+newer_vmx_q35 q35 2'
 
-# run_all KERNEL: in one lab host
+# run_all MACHINES KERNEL OPTION...: in one lab host
 run_all()
 {
-	local options
+	local machines=$1 kernel=$2 options
+	shift 2
 
-	mapfile -t options < <(vmm_options "$1" \
-		/usr/share/qemu/linuxboot_dma.bin &&
+	mapfile -t options < <(vmm_options "$kernel" \
+		/usr/share/qemu/{linuxboot_dma,bios-microvm}.bin &&
 		vmm_newer_options)
 	echo "$machines" >"$scratch/machines"
-	"$LAB_DIR/host" --kernel "$1" --smp 2 --mem 2048 --timeout 240 \
+	"$LAB_DIR/host" --kernel "$kernel" --mem 2048 --timeout 240 "$@" \
 		--log "$scratch/log" "${options[@]}" \
 		--file "$("$LAB_DIR/kernel/build" fast)/bzImage:kernel" \
 		--file "$("$LAB_DIR/initramfs" guest):initrd" \
@@ -48,9 +60,18 @@ booted()
 	grep -qxF $'RESULT\t'"$1"$'\tok' "$scratch/out"
 }
 
+# boot LAB_HOST MACHINES KERNEL OPTION...
+boot()
+{
+	local name
+	ok "$1" run_all "${@:2}"
+	while read -r name _; do
+		ok "$name" booted "$name"
+	done <<<"$2"
+}
+
 echo "TAP version 13"
-ok lab_host run_all stock
-while read -r name _; do
-	ok "$name" booted "$name"
-done <<<"$machines"
+boot lab_host "$on_stock" stock --smp 2
+boot lab_host_debug "$on_debug" debug
+boot lab_host_vmx "$on_vmx" fast --lab bochs
 echo "1..$count"

@@ -27,5 +27,6 @@ vmm_newer_options()
 
 	printf '%s\n' --file "$folder/bin/qemu-system-x86_64:/newer/bin/qemu-system-x86_64" \
 		--file "$folder/share:/newer/share/qemu" --file \
-		/usr/share/seabios/bios-256k.bin:/newer/share/qemu/bios-256k.bin
+		/usr/share/seabios/bios-256k.bin:/newer/share/qemu/bios-256k.bin \
+		--file /usr/share/qemu/qboot.rom:/newer/share/qemu/bios-microvm.bin
 }

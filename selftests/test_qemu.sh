@@ -45,7 +45,7 @@ run_all()
 		/usr/share/qemu/{linuxboot_dma,bios-microvm}.bin &&
 		vmm_newer_options)
 	echo "$machines" >"$scratch/machines"
-	"$LAB_DIR/host" --kernel "$kernel" --mem 2048 --timeout 240 "$@" \
+	"$LAB_DIR/host" --kernel "$kernel" --mem 2048 --timeout 600 "$@" \
 		--log "$scratch/log" "${options[@]}" \
 		--file "$("$LAB_DIR/kernel/build" fast)/bzImage:kernel" \
 		--file "$("$LAB_DIR/initramfs" guest):initrd" \

@@ -31,6 +31,9 @@
 /* The least period that a guest can make the host's timer interrupt with. */
 #define TIMER_MIN_PERIOD_NS 200000
 
+/* No guest runs again so soon: a single shot set to less is over when it does. */
+#define TIMER_AT_ONCE_NS 100
+
 /* Bits of the ESR. */
 #define ESR_SEND_ILLEGAL_VECTOR 5
 #define ESR_RECEIVED_ILLEGAL_VECTOR 6
@@ -313,10 +316,10 @@ static void timer_stop(struct lv_lapic *apic)
 	apic->tsc_deadline = 0;
 }
 
-/* Start a stopped timer: expire in @ns, at once if that has passed. */
+/* Start a stopped timer: expire in @ns, without the host's help if that is now. */
 static void timer_start(struct lv_lapic *apic, s64 ns)
 {
-	if (ns <= 0) {
+	if (ns < TIMER_AT_ONCE_NS && timer_mode(apic) != TIMER_PERIODIC) {
 		lv_lapic_timer_expired(apic);
 		return;
 	}

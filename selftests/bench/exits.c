@@ -7,14 +7,20 @@
  *
  * Prints a line per measurement, fields separated by tabs: name, what it is,
  * the median, least and largest of the samples, and their unit: instructions,
- * or bytes of the kernel's memory. Each sample is one operation. The reading of the clock is taken off, nothing else: where the
- * guest measures, a figure goes from guest instruction to guest instruction;
- * where the host does, from user space to user space.
+ * or bytes of the kernel's memory. Each sample is one operation. The reading of
+ * the clock is taken off, nothing else: where the guest measures, a figure goes
+ * from guest instruction to guest instruction; where the host does, from user
+ * space to user space.
  */
+#include <fcntl.h>
 #include <linux/kvm_para.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <linux/membarrier.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include "guest.h"
 
 #define SAMPLES 63
@@ -37,6 +43,7 @@
 #define FEW 15 /* samples of what takes long */
 #define LOG_PAGES 16384u
 #define PIN 5
+#define MSI_GSI 24
 #define MANY 64 /* VMs or vCPUs whose memory is counted */
 #define MAPPED (GIB / 4)
 
@@ -102,6 +109,7 @@ GUEST(cr0, u64 cr = READ_REG(cr0), WRITE_REG(cr0, cr ^= CR0_AM))
 GUEST(cr4, u64 cr = READ_REG(cr4), WRITE_REG(cr4, cr ^= CR4_MCE))
 GUEST(cr8, NOTHING, WRITE_REG(cr8, i & 1))
 GUEST(dr, NOTHING, WRITE_REG(dr7, 0x400))
+GUEST(dr_read, NOTHING, READ_REG(dr7))
 GUEST(rdmsr_direct, NOTHING, rdmsr(MSR_KERNEL_GS))
 GUEST(wrmsr_direct, NOTHING, wrmsr(MSR_KERNEL_GS, i))
 GUEST(rdtsc, NOTHING, rdtsc())
@@ -120,6 +128,17 @@ GUEST(touch_read, NOTHING, *(volatile u8 *)(PAGES_GPA + i * PAGE_SIZE))
 GUEST(touch_write, NOTHING, *(volatile u8 *)(PAGES_GPA + i * PAGE_SIZE) = 1)
 GUEST(arm, apic_enable();
       apic_write(APIC_LVTT, 2 << 17 | VECTOR), wrmsr(MSR_TSC_DEADLINE, FAR + i))
+
+GUEST(lapic_arm, apic_enable();
+      apic_write(APIC_LVTT, VECTOR), apic_write(APIC_TMICT, ~0u - i))
+
+static void read_huge_guest(void)
+{
+	u64 i;
+
+	for (i = 0; i < NR_HUGE; i++)
+		TIMED(i, *(volatile u8 *)(HUGE_GPA + i * HUGE));
+}
 
 static void touch_huge_guest(void)
 {
@@ -204,21 +223,26 @@ static void prepare_deadlines(void)
 	apic_write(APIC_LVTT, 2 << 17 | VECTOR);
 }
 
-/* From the write of a deadline that is over to the handler. */
-static void timer_past_guest(void)
-{
-	u64 i, begin;
-
-	prepare_deadlines();
-	for (i = 0; i < SAMPLES; i++) {
-		arrival = 0;
-		begin = ticks();
-		wrmsr(MSR_TSC_DEADLINE, 1);
-		while (!arrival)
-			pause_cpu();
-		samples[i] = arrival - begin - clock_cost;
+/* From the instruction that makes a timer expire at once to the handler. */
+#define EXPIRY_GUEST(name, prepare, arm)                           \
+	static void name##_guest(void)                             \
+	{                                                          \
+		u64 i, begin;                                      \
+                                                                   \
+		prepare;                                           \
+		for (i = 0; i < SAMPLES; i++) {                    \
+			arrival = 0;                               \
+			begin = ticks();                           \
+			arm;                                       \
+			while (!arrival)                           \
+				pause_cpu();                       \
+			samples[i] = arrival - begin - clock_cost; \
+		}                                                  \
 	}
-}
+
+EXPIRY_GUEST(timer_past, prepare_deadlines(), wrmsr(MSR_TSC_DEADLINE, 1))
+EXPIRY_GUEST(lapic_past, prepare_interrupts(false);
+	     apic_write(APIC_LVTT, VECTOR), apic_write(APIC_TMICT, 1))
 
 /* From the deadline to the handler. */
 static void timer_late(bool halt)
@@ -303,6 +327,78 @@ static void add_absent_pages(struct vm *vm)
 static void add_present_pages(struct vm *vm)
 {
 	memset(add_slot(vm, 0), 1, PAGES_SIZE);
+}
+
+/* The pages have gone to the lab host's swap device. */
+static bool swapped(const u8 *mem)
+{
+	const u64 in_swap = 1ull << 62;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	u64 entries[SAMPLES], i, n = 0;
+
+	if (pread(fd, entries, sizeof(entries),
+		  (uintptr_t)mem / PAGE_SIZE * sizeof(u64)) != sizeof(entries))
+		die("pagemap: %m");
+	close(fd);
+	for (i = 0; i < SAMPLES; i++)
+		n += !!(entries[i] & in_swap);
+	return n == SAMPLES;
+}
+
+static void add_swapped_pages(struct vm *vm)
+{
+	u8 *mem = add_slot(vm, 0);
+	int i;
+
+	memset(mem, 1, PAGES_SIZE);
+	/* Pages that were in use stay at first. */
+	for (i = 0; i < 4 && !swapped(mem); i++)
+		if (madvise(mem, PAGES_SIZE, MADV_PAGEOUT))
+			die("MADV_PAGEOUT: %m");
+	if (!swapped(mem))
+		die("the pages are not swapped out");
+}
+
+/* A process that shares all memory until it is written to */
+static pid_t sharer;
+
+static void add_shared_pages(struct vm *vm)
+{
+	memset(add_slot(vm, 0), 1, PAGES_SIZE);
+	sharer = fork();
+	if (sharer < 0)
+		die("fork: %m");
+	if (sharer)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+}
+
+static void end_sharing(void)
+{
+	if (!sharer)
+		return;
+	kill(sharer, SIGKILL);
+	waitpid(sharer, NULL, 0);
+	sharer = 0;
+}
+
+/* Pages of a file that is in memory, but in nobody's page tables. */
+static void add_file_pages(struct vm *vm)
+{
+	static const u8 byte = 1;
+	int fd = memfd_create("pages", MFD_CLOEXEC);
+	void *mem;
+	u64 i;
+
+	for (i = 0; i < SAMPLES; i++)
+		if (pwrite(fd, &byte, 1, (i + 1) * PAGE_SIZE - 1) != 1)
+			die("memfd: %m");
+	mem = mmap(NULL, PAGES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED || vm_slot(vm, 1, 0, PAGES_GPA, PAGES_SIZE, mem))
+		die("slot 1: %m");
+	close(fd);
 }
 
 /* A slot of large pages, if the host has them. */
@@ -527,17 +623,35 @@ static void send_msi(struct vm *vm, int fd)
 	MUST(vm->fd, KVM_SIGNAL_MSI, &msi);
 }
 
+static void route_msi(struct vm *vm)
+{
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entry;
+	} table = {
+		.head.nr = 1,
+		.entry = { .gsi = MSI_GSI,
+			   .type = KVM_IRQ_ROUTING_MSI,
+			   .u.msi = { .address_lo = APIC_GPA,
+				      .data = VECTOR } },
+	};
+
+	MUST(vm->fd, KVM_SET_GSI_ROUTING, &table);
+}
+
 /* From the call that sends an interrupt to the first exit of its handler. */
-static void time_interrupts(void (*send)(struct vm *vm, int fd))
+static void time_interrupts(void (*send)(struct vm *vm, int fd), u32 gsi)
 {
 	struct vm *vm = vm_new_irqchip();
 	struct vcpu *vcpu = start_guest(vm, receiver_loop);
 	struct kvm_irqfd irqfd = {
 		.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-		.gsi = PIN,
+		.gsi = gsi,
 	};
 	u64 i;
 
+	if (gsi == MSI_GSI)
+		route_msi(vm);
 	MUST(vm->fd, KVM_IRQFD, &irqfd);
 	for (i = 0; i < SAMPLES; i++) {
 		run_to(vcpu, KVM_EXIT_IO);
@@ -552,17 +666,22 @@ static void time_interrupts(void (*send)(struct vm *vm, int fd))
 
 static void irq_line(void)
 {
-	time_interrupts(send_line);
+	time_interrupts(send_line, PIN);
 }
 
 static void irq_fd(void)
 {
-	time_interrupts(send_eventfd);
+	time_interrupts(send_eventfd, PIN);
+}
+
+static void irq_fd_msi(void)
+{
+	time_interrupts(send_eventfd, MSI_GSI);
 }
 
 static void irq_msi(void)
 {
-	time_interrupts(send_msi);
+	time_interrupts(send_msi, PIN);
 }
 
 /* ---- dirty log ---- */
@@ -633,69 +752,158 @@ static void dirty_round(void)
 	munmap(mem, LOG_PAGES * PAGE_SIZE);
 }
 
-static volatile u32 turn, woken;
+/* ---- IPIs between two vCPUs, which take turns ---- */
 
-static void on_wake(struct trap_frame *frame)
+#define ASK_VECTOR (VECTOR + 1)
+
+static volatile u32 turn;
+
+static void on_answer(struct trap_frame *frame)
 {
 	apic_eoi();
 }
 
-static void wait_for_turn(u32 mine)
+/* The other one answers from its handler, */
+static void on_ask(struct trap_frame *frame)
 {
+	apic_eoi();
+	turn++;
+	apic_icr(0, VECTOR);
+}
+
+/* which interrupts either of these. */
+static void halted_partner(void)
+{
+	apic_enable();
+	guest_sync(1);
+	for (;;)
+		sti_hlt();
+}
+
+static void busy_partner(void)
+{
+	apic_enable();
+	guest_sync(1);
+	sti();
+	for (;;)
+		pause_cpu();
+}
+
+static void prepare_to_ask(void)
+{
+	trap_handlers[VECTOR] = on_answer;
+	trap_handlers[ASK_VECTOR] = on_ask;
+	apic_enable();
+	apic_write(APIC_LVTT, 2 << 17 | VECTOR);
+	apic_write(APIC_ICR2, 1 << 24);
+}
+
+/* Long enough for the other one to be past what its host does before it sleeps. */
+static void rest(void)
+{
+	const u64 end = ticks() + 1000000;
+
+	wrmsr(MSR_TSC_DEADLINE, end);
 	cli();
-	while (turn != mine) {
+	while (ticks() < end) {
 		sti_hlt();
 		cli();
 	}
 }
 
-static void partner_guest(void)
+static void ask(u64 i)
 {
-	u32 i;
+	turn = 2 * i + 1;
+	apic_write(APIC_ICR, ASK_VECTOR);
+}
 
-	apic_enable();
-	woken = 1;
-	for (i = 0;; i += 2) {
-		wait_for_turn(i + 1);
-		turn = i + 2;
-		apic_icr(0, VECTOR);
+static void await_answer(u64 i)
+{
+	cli();
+	while (turn != 2 * i + 2) {
+		sti_hlt();
+		cli();
 	}
 }
 
-static void wake_guest(void)
+static void round_trip_guest(void)
 {
-	u32 i;
+	u64 i;
 
-	trap_handlers[VECTOR] = on_wake;
-	apic_enable();
-	while (!woken)
-		asm volatile("pause");
-	for (i = 0; i < 2 * SAMPLES; i += 2)
-		TIMED(i / 2, {
-			turn = i + 1;
-			apic_icr(1, VECTOR);
-			wait_for_turn(i + 2);
+	prepare_to_ask();
+	for (i = 0; i < SAMPLES; i++) {
+		rest();
+		TIMED(i, {
+			ask(i);
+			await_answer(i);
 		});
+	}
 }
 
-/* Two vCPUs that halt wake each other in turns. */
-static void wake_each_other(void)
+static void send_guest(void)
+{
+	u64 i;
+
+	prepare_to_ask();
+	for (i = 0; i < SAMPLES; i++) {
+		rest();
+		TIMED(i, ask(i));
+		await_answer(i);
+	}
+}
+
+static void set_priority(int policy, int priority)
+{
+	struct sched_param param = { .sched_priority = priority };
+
+	if (sched_setscheduler(0, policy, &param))
+		die("sched_setscheduler: %m");
+}
+
+/*
+ * One vCPU asks another. On a single CPU, it is the asking one that runs
+ * whenever it can: then a partner that does not halt has been preempted.
+ */
+static void time_ipis(void (*guest)(void), void (*partner_guest)(void))
 {
 	struct kvm_mp_state runnable = { KVM_MP_STATE_RUNNABLE };
 	struct vm *vm = vm_new_irqchip();
-	struct vcpu *vcpu = start_guest(vm, wake_guest);
+	struct vcpu *vcpu = start_guest(vm, guest);
 	struct vcpu *partner = vcpu_new(vm, 1);
 
 	MUST(partner->fd, KVM_SET_MP_STATE, &runnable);
 	vcpu_call(partner, partner_guest);
+	vcpu_sync(partner);
 	vcpu_start_run(partner);
+	set_priority(SCHED_FIFO, 1);
 	if (vcpu_sync(vcpu) != GUEST_DONE)
 		die("%s", vcpu_describe(vcpu));
+	set_priority(SCHED_OTHER, 0);
 	vcpu_kick(partner);
 	vcpu_join(partner);
 	memcpy(samples, (void *)&GUEST_VAR(vm, samples), sizeof(samples));
 	vcpu_free(partner);
 	end_guest(vcpu);
+}
+
+static void ipi_to_halted(void)
+{
+	time_ipis(round_trip_guest, halted_partner);
+}
+
+static void ipi_to_preempted(void)
+{
+	time_ipis(round_trip_guest, busy_partner);
+}
+
+static void send_to_halted(void)
+{
+	time_ipis(send_guest, halted_partner);
+}
+
+static void send_to_preempted(void)
+{
+	time_ipis(send_guest, busy_partner);
 }
 
 static void create_vms(void)
@@ -915,6 +1123,7 @@ static const struct bench {
 	{ "cr4", "MOV to CR4 (MCE)", cr4_guest },
 	{ "cr8", "MOV to CR8", cr8_guest },
 	{ "dr", "MOV to DR7", dr_guest },
+	{ "dr_read", "MOV from DR7", dr_read_guest },
 	{ "rdmsr_direct", "RDMSR, passed through (KERNEL_GS_BASE)",
 	  rdmsr_direct_guest },
 	{ "wrmsr_direct", "WRMSR, passed through (KERNEL_GS_BASE)",
@@ -940,11 +1149,19 @@ static const struct bench {
 	{ "eoi_x2apic", "EOI, x2APIC", eoi_x2apic_guest },
 	{ "ipi", "self IPI to its handler, xAPIC", ipi_guest },
 	{ "ipi_x2apic", "self IPI to its handler, x2APIC", ipi_x2apic_guest },
-	{ "ipi_wake", "IPI to a halted vCPU and back",
-	  .host = wake_each_other },
+	{ "ipi_halted", "write to the ICR: IPI to a halted vCPU",
+	  .host = send_to_halted },
+	{ "ipi_preempted", "write to the ICR: to a preempted vCPU",
+	  .host = send_to_preempted },
+	{ "ipi_wake", "IPI to a halted vCPU and back", .host = ipi_to_halted },
+	{ "ipi_switch", "IPI to a preempted vCPU and back",
+	  .host = ipi_to_preempted },
 	{ "timer_arm", "arm the TSC-deadline timer", arm_guest },
 	{ "timer_past", "arm it in the past, to its handler",
 	  timer_past_guest },
+	{ "lapic_arm", "arm the LAPIC timer, one-shot", lapic_arm_guest },
+	{ "lapic_past", "arm it with a count of 1, to its handler",
+	  lapic_past_guest },
 	{ "timer_busy", "from deadline to handler, guest busy",
 	  timer_busy_guest },
 	{ "timer_halted", "from deadline to handler, guest halted",
@@ -957,6 +1174,20 @@ static const struct bench {
 	  touch_read_guest, add_absent_pages },
 	{ "write_absent", "first write to a page that the host lacks",
 	  touch_write_guest, add_absent_pages },
+	{ "read_swapped", "first read of a page that is swapped out",
+	  touch_read_guest, add_swapped_pages },
+	{ "write_swapped", "first write to a page that is swapped out",
+	  touch_write_guest, add_swapped_pages },
+	{ "read_shared", "first read of a page shared after fork()",
+	  touch_read_guest, add_shared_pages },
+	{ "write_shared", "first write to a page shared after fork()",
+	  touch_write_guest, add_shared_pages },
+	{ "read_file", "first read of a cached page of a file",
+	  touch_read_guest, add_file_pages },
+	{ "write_file", "first write to a cached page of a file",
+	  touch_write_guest, add_file_pages },
+	{ "huge_read", "first read of 2 MiB that the host has", read_huge_guest,
+	  add_present_huge_pages, .samples = NR_HUGE },
 	{ "huge_present", "first write to 2 MiB that the host has",
 	  touch_huge_guest, add_present_huge_pages, .samples = NR_HUGE },
 	{ "huge_absent", "first write to 2 MiB that the host lacks",
@@ -968,6 +1199,7 @@ static const struct bench {
 	{ "irq_line", "KVM_IRQ_LINE up and down, handler's OUT",
 	  .host = irq_line },
 	{ "irq_fd", "irqfd, handler's OUT", .host = irq_fd },
+	{ "irq_fd_msi", "irqfd of an MSI, handler's OUT", .host = irq_fd_msi },
 	{ "irq_msi", "KVM_SIGNAL_MSI, handler's OUT", .host = irq_msi },
 	{ "user_interrupt", "window, KVM_INTERRUPT, handler's OUT",
 	  .host = user_interrupt },
@@ -1003,6 +1235,7 @@ static void run_guest(const struct bench *bench)
 	if (vcpu_sync(vcpu) != GUEST_DONE)
 		die("%s: %s", bench->name, vcpu_describe(vcpu));
 	memcpy(samples, (void *)&GUEST_VAR(vm, samples), sizeof(samples));
+	end_sharing();
 	end_guest(vcpu);
 }
 

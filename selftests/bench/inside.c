@@ -2,11 +2,18 @@
 /*
  * What a guest's kernel costs its programs, in ticks of the TSC: this runs in a
  * Linux guest, and prints lines as exits.c does.
+ *
+ *	inside		what the guest does by itself
+ *	inside DISK IP	what it asks a device for: a block of that disk, an echo
  */
-#include <stdint.h>
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/ip_icmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -16,6 +23,7 @@
 static int64_t samples[SAMPLES];
 static int there[2], back[2];
 static char byte;
+static int disk, net;
 
 static void must(int ok, const char *what)
 {
@@ -72,6 +80,26 @@ static void touch_a_page(void)
 	left--;
 }
 
+static void read_a_block(void)
+{
+	static char block[4096] __attribute__((aligned(4096)));
+	static off_t at;
+
+	must(pread(disk, block, sizeof(block), at) == sizeof(block), "pread");
+	at += sizeof(block);
+}
+
+/* To the peer, whose answer comes with its IP header. */
+static void echo(void)
+{
+	struct icmphdr request = { .type = ICMP_ECHO, .checksum = 0xfff7 };
+	char answer[128];
+
+	must(send(net, &request, sizeof(request), 0) == sizeof(request),
+	     "send");
+	must(recv(net, answer, sizeof(answer), 0) >= 0, "recv");
+}
+
 static int compare(const void *a, const void *b)
 {
 	const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -107,7 +135,7 @@ static void start_partner(void)
 	_exit(0);
 }
 
-int main(void)
+static void by_itself(void)
 {
 	must(!pipe(there) && !pipe(back), "pipe");
 	measure("in_pipe", "in a guest: a byte through a pipe", through_a_pipe);
@@ -116,5 +144,27 @@ int main(void)
 	start_partner();
 	measure("in_switch", "in a guest: to another process and back",
 		to_a_process_and_back);
+}
+
+static void with_devices(const char *disk_path, const char *ip)
+{
+	struct sockaddr_in peer = { .sin_family = AF_INET };
+
+	disk = open(disk_path, O_RDONLY | O_DIRECT);
+	must(disk >= 0, disk_path);
+	measure("virtio_blk", "in QEMU: 4 KiB from virtio-blk", read_a_block);
+	net = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+	must(net >= 0 && inet_aton(ip, &peer.sin_addr) &&
+		     !connect(net, (void *)&peer, sizeof(peer)),
+	     ip);
+	measure("virtio_net", "in QEMU: echo through virtio-net", echo);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3)
+		with_devices(argv[1], argv[2]);
+	else
+		by_itself();
 	return 0;
 }

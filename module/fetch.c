@@ -112,9 +112,10 @@ int lv_fetch_insn(struct lv_vcpu *v, u8 *buf, unsigned int max)
 
 /* ---- what was decoded before ---- */
 
+/* Two instructions share a place: guests have few, but those take turns. */
 static struct lv_code *code_at(struct lv_vcpu *v, u64 rip)
 {
-	return &v->code[(rip ^ rip >> 3) % LV_NR_CODE];
+	return v->code[(rip ^ rip >> 3) % LV_NR_CODE];
 }
 
 /*
@@ -191,14 +192,18 @@ static void keep_code(struct lv_vcpu *v, struct lv_code *code,
  */
 int lv_decode_at_rip(struct lv_vcpu *v, struct lv_insn *insn)
 {
-	struct lv_code *code = code_at(v, lv_rip(v));
+	u64 rip = lv_rip(v);
+	struct lv_code *code = code_at(v, rip);
+	bool second = code[0].rip != rip;
 	u8 bytes[16] = {};
 	int err, n;
 
-	if (likely(code_is_current(v, code))) {
-		*insn = code->insn;
+	if (likely(code_is_current(v, code + second))) {
+		*insn = code[second].insn;
 		return 0;
 	}
+	if (second) /* the older one goes */
+		code[1] = code[0];
 	code->way.nr = 0;
 	n = fetch(v, bytes, 15, &code->way);
 	if (n < 0)

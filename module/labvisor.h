@@ -123,7 +123,7 @@ struct lv_way {
 	} entry[LV_WAY_LEVELS];
 };
 
-#define LV_NR_CODE 8
+#define LV_NR_CODE 4
 
 /* struct lv_code - an instruction that was decoded, and how to know it again */
 struct lv_code {
@@ -235,7 +235,7 @@ struct lv_vcpu {
 		u64 page;
 		hva_t hva;
 	} insn; /* own: the page of the last instruction that was fetched */
-	struct lv_code code[LV_NR_CODE]; /* own: see lv_decode_at_rip() */
+	struct lv_code code[LV_NR_CODE][2]; /* own: see lv_decode_at_rip() */
 
 	u32 nr_cpuid; /* own */
 	struct kvm_cpuid_entry2 *cpuid; /* own */

@@ -120,6 +120,32 @@ static void make_way(struct vm *vm, unsigned int which)
 	memcpy(vm->mem + table(which, LEVELS), vm->mem + TABLES_GPA, 8);
 }
 
+/* Three instructions at addresses that the module keeps two of, in one place. */
+TEST_F(code_changes, in_one_place)
+{
+	static const u8 store_eax[] = { 0x89, 0x03 },
+			store_ecx[] = { 0x89, 0x0b };
+	const u64 rips[] = { CODE_GPA, CODE_GPA + 64, CODE_GPA + 128 };
+	unsigned int changed, i, n;
+
+	for (i = 0; i < 3; i++)
+		memcpy(self->vm->mem + rips[i], store_eax, sizeof(store_eax));
+	for (changed = 0; changed < 3; changed++) {
+		for (i = 0; i < 3; i++)
+			EXPECT_EQ(0xa,
+				  written(self->vcpu, &self->sregs, rips[i]));
+		memcpy(self->vm->mem + rips[changed], store_ecx,
+		       sizeof(store_ecx));
+		for (i = 0; i < 3; i++) {
+			n = (changed + i) % 3;
+			EXPECT_EQ(i ? 0xa : 0xc,
+				  written(self->vcpu, &self->sregs, rips[n]));
+		}
+		memcpy(self->vm->mem + rips[changed], store_eax,
+		       sizeof(store_eax));
+	}
+}
+
 TEST_F(code_changes, page_tables)
 {
 	struct kvm_sregs sregs[2] = { self->sregs, self->sregs };

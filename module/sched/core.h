@@ -62,13 +62,10 @@ void lv_sched_trace(const struct lv_sched_vcpu *v, enum lv_sched_event event,
 void lv_queue_add(struct lv_ready_queue *q, struct lv_sched_vcpu *v, u64 rank);
 void lv_queue_del(struct lv_sched_vcpu *v);
 
-/* ---- core.c ---- */
-
-extern const struct lv_sched_ops lv_sched_host;
+/* ---- members.c ---- */
 
 void lv_core_pool_init(struct lv_pool *pool);
 int lv_core_set_policy(struct lv_pool *pool, const struct lv_sched_ops *ops);
-bool lv_core_settle(struct lv_pool *pool);
 void lv_core_cpu_add(struct lv_pool *pool, struct lv_sched_cpu *cpu);
 int lv_core_cpu_remove(struct lv_sched_cpu *cpu, bool forced);
 int lv_core_vm_join(struct lv_pool *pool, struct lv_sched_vm *vm);
@@ -93,6 +90,13 @@ static inline int lv_core_set_params(struct lv_sched_vm *vm,
 	return lv_core_change_params(vm, only, params, LV_CHANGE_ALL);
 }
 
+void lv_core_free(struct lv_sched_vcpu *v);
+
+/* ---- core.c ---- */
+
+extern const struct lv_sched_ops lv_sched_host;
+
+bool lv_core_settle(struct lv_pool *pool);
 void lv_core_ready(struct lv_sched_vcpu *v, enum lv_wake why);
 void lv_core_arrive(struct lv_sched_vcpu *v);
 bool lv_core_prolong(struct lv_sched_vcpu *v);
@@ -105,6 +109,23 @@ void lv_core_cpu_timer(struct lv_sched_cpu *cpu);
 void lv_core_pool_timer(struct lv_pool *pool);
 void lv_core_check(struct lv_pool *pool);
 void lv_core_took(struct lv_pool *pool, u64 ns);
-void lv_core_free(struct lv_sched_vcpu *v);
+
+/* ---- core.c, for members.c ---- */
+
+/* The policy's op, if it has it and was not thrown out. */
+#define lv_op(pool, op) ((pool)->fault ? NULL : (pool)->ops->op)
+
+static inline bool lv_is_host(const struct lv_pool *pool)
+{
+	return pool->ops == &lv_sched_host;
+}
+
+void lv_set_state(struct lv_sched_vcpu *v, enum lv_sched_state state);
+void lv_dequeue(struct lv_sched_vcpu *v);
+enum lv_sched_state lv_state_unseated(const struct lv_sched_vcpu *v);
+void lv_unseat(struct lv_sched_vcpu *v, enum lv_sched_state state);
+void lv_stop(struct lv_sched_vcpu *v, enum lv_stop why);
+void lv_take(struct lv_sched_cpu *cpu);
+void lv_become_ready(struct lv_sched_vcpu *v, enum lv_wake why);
 
 #endif /* LABVISOR_SCHED_CORE_H */

@@ -142,13 +142,43 @@ static inline struct sim_vcpu *sim_vcpu_of(struct lv_sched_vcpu *v)
 
 /* ---- sim.c ---- */
 
+struct lv_pool *sim_lock(struct sim *sim);
+void sim_unlock(struct sim *sim);
+/* The state of a vCPU may have changed. */
+void sim_see_state(struct sim_vcpu *v);
+
+/* ---- event.c ---- */
+
 void sim_at(struct sim *sim, struct sim_event *event, u64 at);
 void sim_cancel(struct sim *sim, struct sim_event *event);
 u64 sim_random(struct sim *sim, u64 below);
-const struct lv_sched_ops *sim_policy(const char *name);
-int sim_set_policy(struct sim *sim, const struct lv_sched_ops *ops);
+u64 sim_soon(struct sim *sim, u64 mean);
+
+/* ---- thread.c ---- */
+
+void sim_thread_init(struct sim_vcpu *v);
+void sim_thread_off(struct sim_vcpu *v);
+void sim_execute(struct sim_vcpu *v);
+void sim_at_gate(struct sim_vcpu *v, enum lv_wake why);
+void sim_come(struct sim_vcpu *v);
+void sim_arrives(struct sim *sim, struct sim_event *event);
 void sim_wake(struct sim_vcpu *v, enum lv_wake why);
 void sim_recheck_spin(struct sim_vcpu *v);
+
+/* ---- host.c ---- */
+
+void sim_host_init_cpu(struct sim_cpu *cpu);
+void sim_host_init_vcpu(struct sim_vcpu *v);
+/* Under policy "host" a vCPU wants a CPU, or none; and whoever can have one. */
+void sim_host_enter(struct sim_vcpu *v);
+void sim_host_leave(struct sim_vcpu *v);
+void sim_host_fill(struct sim *sim);
+
+/* ---- admin.c ---- */
+
+void sim_admin_init(struct sim *sim);
+const struct lv_sched_ops *sim_policy(const char *name);
+int sim_set_policy(struct sim *sim, const struct lv_sched_ops *ops);
 
 /* ---- guest.c ---- */
 

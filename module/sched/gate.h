@@ -72,7 +72,7 @@ void lv_sched_unlock(void);
 
 /* These two take the locks. A pool is created with policy "host". */
 int lv_kpool_create(const char *name, const struct cpumask *cpus);
-int lv_kpool_delete(u32 id);
+int lv_kpool_delete(u32 id, bool forced);
 
 /* ---- all below under lv_sched_lock() ---- */
 

@@ -140,14 +140,20 @@ int lv_kpool_set_cpus(struct lv_kpool *kp, const struct cpumask *cpus)
 /* ---- policies ---- */
 
 /* Threads may run where they like again. */
-static void lv_unpin_all(struct lv_kpool *kp)
+static void lv_unpin_vm(struct lv_sched_vm *vm)
 {
 	struct lv_sched_vcpu *s;
+
+	lv_for_each_vm_vcpu(s, vm)
+		lv_gate_unpin(container_of(s, struct lv_vcpu, sched));
+}
+
+static void lv_unpin_all(struct lv_kpool *kp)
+{
 	struct lv_sched_vm *vm;
 
 	lv_for_each_pool_vm(vm, &kp->core)
-		lv_for_each_vm_vcpu(s, vm)
-			lv_gate_unpin(container_of(s, struct lv_vcpu, sched));
+		lv_unpin_vm(vm);
 }
 
 static int lv_prepare_all(struct lv_kpool *kp)
@@ -306,10 +312,14 @@ int lv_kpool_create(const char *name, const struct cpumask *cpus)
 	return err;
 }
 
+/* VMs go to the default pool, which refuses nobody. */
 static void lv_kpool_empty(struct lv_kpool *kp)
 {
 	int cpu;
 
+	while (kp->core.vms)
+		lv_kpool_move(container_of(kp->core.vms, struct lv_vm, sched),
+			      &lv_default_pool);
 	lv_kpool_set_policy(kp, &lv_sched_host, NULL);
 	for_each_cpu(cpu, &kp->cpus) {
 		lv_cpu_part(kp, cpu, true);
@@ -327,8 +337,12 @@ static void lv_kpool_free(struct lv_kpool *kp)
 	kfree_rcu(kp, rcu);
 }
 
-/** lv_kpool_delete - Return: 0, -ENOENT, -EINVAL: pool 0, -EBUSY: it has VMs */
-int lv_kpool_delete(u32 id)
+/*
+ * lv_kpool_delete - a pool goes
+ * @forced: it may have VMs, since nobody was told of it
+ * Return: 0, -ENOENT, -EINVAL: pool 0, -EBUSY: it has VMs.
+ */
+int lv_kpool_delete(u32 id, bool forced)
 {
 	struct lv_kpool *kp;
 	int err = 0;
@@ -339,7 +353,7 @@ int lv_kpool_delete(u32 id)
 		err = -ENOENT;
 	else if (kp == &lv_default_pool)
 		err = -EINVAL;
-	else if (kp->core.nr_vms)
+	else if (kp->core.nr_vms && !forced)
 		err = -EBUSY;
 	else
 		lv_kpool_empty(kp);
@@ -372,14 +386,6 @@ static int lv_join(struct lv_vm *vm, struct lv_kpool *kp)
 	return err;
 }
 
-static void lv_unpin_vm(struct lv_vm *vm)
-{
-	struct lv_sched_vcpu *s;
-
-	lv_for_each_vm_vcpu(s, &vm->sched)
-		lv_gate_unpin(container_of(s, struct lv_vcpu, sched));
-}
-
 /** lv_kpool_move - a VM changes pools while it runs; 0, -ENOMEM, or refused */
 int lv_kpool_move(struct lv_vm *vm, struct lv_kpool *to)
 {
@@ -397,7 +403,7 @@ int lv_kpool_move(struct lv_vm *vm, struct lv_kpool *to)
 	if (err && lv_join(vm, from))
 		lv_join(vm, &lv_default_pool);
 	if (lv_kpool_is_host(lv_to_kpool(vm->sched.pool)))
-		lv_unpin_vm(vm);
+		lv_unpin_vm(&vm->sched);
 	return err;
 }
 
@@ -481,7 +487,7 @@ void lv_sched_exit(void)
 
 	list_for_each_entry_safe(kp, next, &lv_sched_pools, list)
 		if (kp != &lv_default_pool)
-			lv_kpool_delete(kp->core.id);
+			lv_kpool_delete(kp->core.id, false);
 	cpuhp_remove_state_nocalls(lv_sched_cpuhp);
 	rcu_barrier();
 }

@@ -239,7 +239,7 @@ static int lv_create(struct lv_pool_config *config, struct cpumask *cpus)
 	config->id = id;
 	err = lv_change(config, cpus);
 	if (err)
-		lv_kpool_delete(id);
+		lv_kpool_delete(id, true);
 	return err;
 }
 
@@ -275,7 +275,8 @@ static long lv_pool_set(union lv_arg *arg)
 
 static long lv_pool_delete(union lv_arg *arg)
 {
-	return capable(CAP_SYS_NICE) ? lv_kpool_delete(arg->id.id) : -EPERM;
+	return capable(CAP_SYS_NICE) ? lv_kpool_delete(arg->id.id, false)
+				     : -EPERM;
 }
 
 /* ---- VMs ---- */
@@ -500,10 +501,13 @@ static long lv_sched_call(unsigned int nr, void __user *user, u32 size,
 	ret = lv_sched_ioctls[nr].fn(arg);
 	if (lv_sched_ioctls[nr].locked)
 		lv_sched_unlock();
-	if (!ret && _IOC_DIR(cmd) & _IOC_READ &&
-	    copy_to_user(user, arg, min(size, known)))
-		ret = -EFAULT;
-	return ret;
+	if (ret || !(_IOC_DIR(cmd) & _IOC_READ) ||
+	    !copy_to_user(user, arg, min(size, known)))
+		return ret;
+	/* A pool whose number nobody knows is as if it had never been. */
+	if (cmd == LV_POOL_CREATE)
+		lv_kpool_delete(arg->config.id, true);
+	return -EFAULT;
 }
 
 /** lv_sched_ioctl - an ioctl of the type LV_IOC_TYPE on the device node */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include "guest.h"
+#include "pool.h"
 #include <kselftest_harness.h>
 
 #define FAIL_NTH "/proc/thread-self/fail-nth"
@@ -30,6 +31,8 @@ struct world {
 	u8 *mem;
 	struct kvm_cpuid2 *cpuid;
 	int sys, vm, vcpu, event, line;
+	bool has_pools; /* KVM has none */
+	u32 pool;
 	struct kvm_run *run;
 	size_t run_size;
 };
@@ -265,6 +268,57 @@ static int run_guest(struct world *w)
 	return 0;
 }
 
+static int pool_call(struct world *w, unsigned long cmd, void *arg)
+{
+	return w->has_pools ? dev_ioctl(w->sys, cmd, arg) : 0;
+}
+
+static int create_pool(struct world *w)
+{
+	struct lv_pool_config config = {
+		.size = sizeof(config),
+		.flags = LV_POOL_CPUS | LV_POOL_POLICY,
+		.name = "first",
+		.policy = "rr",
+		.cpus[0] = 1,
+	};
+	int ret = pool_call(w, LV_POOL_CREATE, &config);
+
+	w->pool = ret ? 0 : config.id;
+	return ret;
+}
+
+static int attach_to(struct world *w, u32 pool)
+{
+	struct lv_vm_attach attach = {
+		.size = sizeof(attach),
+		.pid = getpid(),
+		.pool = pool,
+	};
+
+	return pool_call(w, LV_VM_ATTACH, &attach);
+}
+
+static int enter_pool(struct world *w)
+{
+	return attach_to(w, w->pool);
+}
+
+static int leave_pool(struct world *w)
+{
+	return attach_to(w, 0);
+}
+
+static int delete_pool(struct world *w)
+{
+	struct lv_pool_id id = { .size = sizeof(id), .id = w->pool };
+	int ret = pool_call(w, LV_POOL_DELETE, &id);
+
+	if (!ret)
+		w->pool = 0;
+	return ret;
+}
+
 #define STEP(fn)         \
 	{                \
 #fn, fn, \
@@ -273,17 +327,18 @@ static const struct step {
 	const char *name;
 	int (*fn)(struct world *w);
 } steps[] = {
-	STEP(open_device),    STEP(create_vm),	   STEP(set_tss),
-	STEP(create_irqchip), STEP(create_pit),	   STEP(set_routing),
-	STEP(add_memory),     STEP(add_second),	   STEP(move_second),
-	STEP(add_event),      STEP(add_line),	   STEP(add_coalesced),
-	STEP(create_vcpu),    STEP(map_run),	   STEP(set_cpuid),
-	STEP(set_sregs),      STEP(set_regs),	   STEP(set_msr),
-	STEP(move_xsave),     STEP(move_lapic),	   STEP(run_guest),
-	STEP(set_regs),	      STEP(log_memory),	   STEP(run_guest),
-	STEP(read_log),	      STEP(remove_second), STEP(filter_msrs),
-	STEP(filter_msrs),    STEP(open_stats),	   STEP(set_regs),
-	STEP(run_guest),
+	STEP(open_device),    STEP(create_vm),	 STEP(set_tss),
+	STEP(create_irqchip), STEP(create_pit),	 STEP(set_routing),
+	STEP(add_memory),     STEP(add_second),	 STEP(move_second),
+	STEP(add_event),      STEP(add_line),	 STEP(add_coalesced),
+	STEP(create_vcpu),    STEP(map_run),	 STEP(set_cpuid),
+	STEP(set_sregs),      STEP(set_regs),	 STEP(set_msr),
+	STEP(move_xsave),     STEP(move_lapic),	 STEP(create_pool),
+	STEP(enter_pool),     STEP(run_guest),	 STEP(leave_pool),
+	STEP(delete_pool),    STEP(set_regs),	 STEP(log_memory),
+	STEP(run_guest),      STEP(read_log),	 STEP(remove_second),
+	STEP(filter_msrs),    STEP(filter_msrs), STEP(open_stats),
+	STEP(set_regs),	      STEP(run_guest),
 };
 
 /* ---- failing ---- */
@@ -351,6 +406,10 @@ static void end_world(struct world *w)
 {
 	if (w->run && w->run != MAP_FAILED)
 		munmap(w->run, w->run_size);
+	if (w->pool) {
+		leave_pool(w);
+		delete_pool(w);
+	}
 	if (w->vcpu > 0)
 		close(w->vcpu);
 	if (w->vm > 0)
@@ -370,6 +429,7 @@ static bool live(struct __test_metadata *_metadata, struct world *w,
 	int ret;
 
 	w->sys = w->vm = w->vcpu = 0;
+	w->pool = 0;
 	w->run = NULL;
 	w->event = eventfd(0, EFD_CLOEXEC);
 	w->line = eventfd(0, EFD_CLOEXEC);
@@ -405,6 +465,7 @@ FIXTURE_SETUP(fail_alloc)
 
 	self->world.mem = map_memory(MEMORY);
 	self->world.cpuid = supported_cpuid(sys);
+	self->world.has_pools = lab_is_labvisor();
 	memcpy(self->world.mem + CODE_GPA, guest_code,
 	       guest_code_end - guest_code);
 	close(sys);

@@ -4,8 +4,12 @@
  * between them while they run, parameters and statistics; and all that is
  * refused, with what the header says.
  */
+#include <fcntl.h>
 #include <grp.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "guest.h"
 #include "pool.h"
@@ -248,6 +252,87 @@ TEST_F(sched, create_refused)
 	/* None of it has left a pool, or kept the CPU. */
 	self->pool = pool_create(self->fd, "x", NULL, 1, 0);
 	EXPECT_LT(0, (int)self->pool);
+}
+
+/* Who writes to @page waits until fail_write(). */
+static int hold_writes(void *page)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { (uintptr_t)page, PAGE_SIZE },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	struct uffdio_writeprotect protect = {
+		.range = range.range,
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &range) ||
+	    ioctl(fd, UFFDIO_WRITEPROTECT, &protect))
+		die("userfaultfd: %m");
+	return fd;
+}
+
+/* Who waits finds that the page is not to be written to. */
+static void fail_write(int fd, void *page)
+{
+	struct uffdio_range range = { (uintptr_t)page, PAGE_SIZE };
+
+	if (mprotect(page, PAGE_SIZE, PROT_READ) ||
+	    ioctl(fd, UFFDIO_WAKE, &range))
+		die("mprotect: %m");
+	close(fd);
+}
+
+struct creator {
+	int fd;
+	struct lv_pool_config *config;
+	int result;
+};
+
+static void *create_it(void *arg)
+{
+	struct creator *c = arg;
+
+	c->result = dev_ioctl(c->fd, LV_POOL_CREATE, c->config);
+	return NULL;
+}
+
+/* Who cannot be told the number gets no pool, even if a VM found its way there. */
+TEST_F(sched, create_untold)
+{
+	struct lv_pool_config *config = map_memory(PAGE_SIZE);
+	struct creator creator = { .fd = self->fd, .config = config };
+	struct vm *vm = vm_new();
+	struct uffd_msg message;
+	pthread_t thread;
+	int fault;
+	u32 id;
+
+	*config = (struct lv_pool_config){
+		.size = sizeof(*config),
+		.flags = LV_POOL_CPUS | LV_POOL_POLICY,
+		.name = "untold",
+		.policy = "rr",
+		.cpus[0] = 1,
+	};
+	id = self->pool + 1;
+	ASSERT_EQ(0, pool_delete(self->fd, self->pool));
+	fault = hold_writes(config);
+	pthread_create(&thread, NULL, create_it, &creator);
+	ASSERT_EQ(sizeof(message), read(fault, &message, sizeof(message)));
+	EXPECT_EQ(0, strcmp("untold", pool_info(self->fd, id).name));
+	EXPECT_EQ(0, attach(self->fd, vm_newest(self->fd).id, 0, id));
+	fail_write(fault, config);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(-EFAULT, creator.result);
+	EXPECT_EQ(0, vm_newest(self->fd).pool);
+	self->pool = pool_create(self->fd, "untold", NULL, 1, 0);
+	EXPECT_LT(id, self->pool);
+	vm_free(vm);
+	munmap(config, PAGE_SIZE);
 }
 
 TEST_F(sched, set_refused)

@@ -77,16 +77,24 @@ report_agrees()
 		"$scratch/out" >/dev/null
 }
 
+perfetto_is_valid()
+{
+	"$labvisor" sched report --json "$dat" >"$scratch/report" &&
+		"$labvisor" sched report --perfetto "$json" "$dat" &&
+		jq -e --slurpfile report "$scratch/report" \
+			-f "$LAB_TOP/selftests/trace_event.jq" "$json" \
+			>"$scratch/out"
+}
+
 # On a track one slice begins when the one before is over (a rounding aside).
 perfetto_is_sound()
 {
-	"$labvisor" sched report --perfetto "$json" "$dat" &&
-		jq -e '[.traceEvents[] | select(.ph == "X")] |
-			length > 100 and (group_by([.pid, .tid]) | all(
-			sort_by(.ts) | . as $all | [range(1; length)] |
-			all(. as $i | $all[$i].ts + 0.002 >
-				$all[$i - 1].ts + $all[$i - 1].dur)))' \
-			"$json" >"$scratch/out" &&
+	jq -e '[.traceEvents[] | select(.ph == "X")] | length > 100 and
+		(group_by([.pid, .tid]) | all(
+		sort_by(.ts) | . as $all | [range(1; length)] |
+		all(. as $i | $all[$i].ts + 0.002 >
+			$all[$i - 1].ts + $all[$i - 1].dur)))' \
+		"$json" >"$scratch/out" &&
 		jq -e '[.traceEvents[] | select(.ph == "M").args.name] |
 			contains(["CPU 0", "CPU 1", "VM 3 labvisor", "vCPU 0 exits"])' \
 			"$json" >"$scratch/out"
@@ -114,6 +122,7 @@ echo TAP version 13
 ok recorded record
 ok trace_cmd_reads_it trace_cmd_reads_it
 ok report_agrees report_agrees
+ok perfetto_is_valid perfetto_is_valid
 ok perfetto_is_sound perfetto_is_sound
 ok drawn drawn
 echo "1..$count"

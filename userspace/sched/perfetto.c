@@ -32,23 +32,35 @@ static double us(u64 ns)
 	return ns / 1e3;
 }
 
+/* A key, and a text that may have come with the recording. */
+static void put_text(const char *key, const char *text)
+{
+	struct json_object *object = json_object_new_string(text);
+
+	fprintf(out, "\"%s\":%s", key, json_object_to_json_string(object));
+	json_object_put(object);
+}
+
+static void put_event(char ph, u64 pid, u64 tid, const char *name)
+{
+	fprintf(out, "%s{\"ph\":\"%c\",\"pid\":%llu,\"tid\":%llu,", comma(), ph,
+		(unsigned long long)pid, (unsigned long long)tid);
+	put_text("name", name);
+}
+
 static void put_name(const char *what, u64 pid, u64 tid, const char *name)
 {
-	struct json_object *text = json_object_new_string(name);
-
-	fprintf(out,
-		"%s{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%llu,\"tid\":%llu,\"args\":{\"name\":%s}}",
-		comma(), what, (unsigned long long)pid, (unsigned long long)tid,
-		json_object_to_json_string(text));
-	json_object_put(text);
+	put_event('M', pid, tid, what);
+	fputs(",\"args\":{", out);
+	put_text("name", name);
+	fputs("}}", out);
 }
 
 static void put_slice(u64 pid, u64 tid, const char *name, u64 start, u64 end)
 {
-	fprintf(out,
-		"%s{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%llu,\"tid\":%llu,\"ts\":%.3f,\"dur\":%.3f}",
-		comma(), name, (unsigned long long)pid, (unsigned long long)tid,
-		us(start - zero), us(end - start));
+	put_event('X', pid, tid, name);
+	fprintf(out, ",\"ts\":%.3f,\"dur\":%.3f}", us(start - zero),
+		us(end - start));
 }
 
 static void put_names(const struct trace *trace)

@@ -100,6 +100,17 @@ perfetto_is_sound()
 			"$json" >"$scratch/out"
 }
 
+# The simulator runs the same VMs on as many CPUs (more of it in test_sim.sh).
+simulated()
+{
+	"$labvisor" sched sim --recording "$dat" -p rr --json >"$scratch/out" \
+		2>"$scratch/err" &&
+		jq -e '.cpus == 2 and .thrown == 0 and
+			([.vms[] | .name, .weight] ==
+			["vm1", 256, "vm2", 256, "vm3", 256])' \
+			"$scratch/out" >/dev/null
+}
+
 # A row for each CPU and vCPU, a share for each VM, and all of it well-formed.
 drawn()
 {
@@ -124,5 +135,6 @@ ok trace_cmd_reads_it trace_cmd_reads_it
 ok report_agrees report_agrees
 ok perfetto_is_valid perfetto_is_valid
 ok perfetto_is_sound perfetto_is_sound
+ok simulated simulated
 ok drawn drawn
 echo "1..$count"

@@ -281,11 +281,11 @@ static void test_weights(void)
 		u32 cpus, vcpus[3];
 		enum sim_guest other;
 	} cases[] = {
-		{ "one CPU", 1, { 1, 1, 1 }, SIM_FILE },
-		{ "one CPU, many vCPUs", 1, { 4, 1, 2 }, SIM_FILE },
-		{ "two CPUs", 2, { 2, 2, 2 }, SIM_FILE },
-		{ "four CPUs", 4, { 8, 4, 4 }, SIM_FILE },
-		{ "seven CPUs", 7, { 7, 7, 7 }, SIM_FILE },
+		{ "one CPU", 1, { 1, 1, 1 }, SIM_SCRIPT },
+		{ "one CPU, many vCPUs", 1, { 4, 1, 2 }, SIM_SCRIPT },
+		{ "two CPUs", 2, { 2, 2, 2 }, SIM_SCRIPT },
+		{ "four CPUs", 4, { 8, 4, 4 }, SIM_SCRIPT },
+		{ "seven CPUs", 7, { 7, 7, 7 }, SIM_SCRIPT },
 		{ "two CPUs beside I/O", 2, { 2, 3, 2 }, SIM_IO },
 		{ "two CPUs beside an attacker", 2, { 2, 2, 2 }, SIM_ATTACK },
 	};
@@ -297,7 +297,7 @@ static void test_weights(void)
 		scenario("credit", cases[i].cpus, i + 1);
 		for (j = 0; j < 3; j++)
 			add(SIM_HOG, cases[i].vcpus[j])->weight = 200 << j;
-		if (cases[i].other != SIM_FILE)
+		if (cases[i].other != SIM_SCRIPT)
 			add(cases[i].other, 1)->sleep = 200 * US;
 		sim = begin();
 		sim_run(sim, SIM_START + 20 * SEC);
@@ -459,7 +459,9 @@ static void test_credit_starvation(void)
 	sim_free(sim);
 }
 
-static struct sim_step sleeper[] = { { 'h', 2 * SEC }, { 'r', 3600 * SEC } };
+static struct sim_step sleeper[] = { { 'h', .ns = 2 * SEC },
+				     { 'r', .ns = 3600 * SEC } };
+static struct sim_script script = { .steps = sleeper, .nr = 2 };
 
 /* Who slept has no claim to what it did not use, nor has who was parked. */
 static void test_credit_sleeper(void)
@@ -471,8 +473,8 @@ static void test_credit_sleeper(void)
 	for (cap = 0; cap <= 60; cap += 60) {
 		scenario("credit", 1, 1);
 		add(SIM_HOG, 1)->cap = cap;
-		add(SIM_FILE, 1)->steps = sleeper;
-		vms[1].nr_steps = 2;
+		add(SIM_SCRIPT, 1)->scripts = &script;
+		vms[1].nr_scripts = 1;
 		sim = begin();
 		sim_run(sim, SIM_START + 2100 * MS);
 		for (i = 0; i < 2; i++)
@@ -1232,6 +1234,35 @@ static void test_large(void)
 	sim_free(sim);
 }
 
+/* Each vCPU has its own script; a halt's end has the cause that it says. */
+static void test_scripts(void)
+{
+	static struct sim_step busy[] = { { 'r', .ns = MS } };
+	static struct sim_step lazy[] = {
+		{ 'r', .ns = MS },
+		{ 'h', .why = LV_WAKE_UNHALT, .ns = 3 * MS },
+		{ 'r', .ns = 2 * MS },
+		{ 'h', .why = LV_WAKE_TIMER, .ns = 4 * MS },
+	};
+	static struct sim_script scripts[] = {
+		{ .steps = busy, .nr = 1 },
+		{ .steps = lazy, .nr = 4 },
+	};
+	struct sim *sim;
+
+	scenario("rr", 2, 1);
+	config.wake = config.kick = 0;
+	add(SIM_SCRIPT, 2)->scripts = scripts;
+	vms[0].nr_scripts = 2;
+	sim = begin();
+	sim_run(sim, SIM_START + 1000 * MS);
+	is(executed(&sim->vcpus[0]) / MS, 1000, "one script: computes");
+	is(executed(&sim->vcpus[1]) / MS, 300, "the other one: sleeps, too");
+	is(sim->vcpus[1].core.wakes[LV_WAKE_UNHALT], 100, "woken for");
+	is(sim->vcpus[1].core.wakes[LV_WAKE_TIMER], 100, "what it says");
+	sim_free(sim);
+}
+
 int main(void)
 {
 	static const char *const names[] = { "host", "rr",   "credit",
@@ -1259,6 +1290,7 @@ int main(void)
 	test_lock_holder();
 	test_relaxed();
 	test_partition();
+	test_scripts();
 	for (i = 1; i <= 12; i++)
 		test_switching(i);
 	test_broken();

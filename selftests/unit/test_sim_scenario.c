@@ -119,9 +119,9 @@ static void test_steps(void)
 {
 	ok(!steps("# recorded\nrun 1ms\nhalt 50us\n\nuser 3us\nyield\nrun 2ms\n"),
 	   "steps");
-	is(config.vms[0].nr_steps, 5, "five");
-	ok(config.vms[0].steps[1].what == 'h' &&
-		   config.vms[0].steps[1].ns == 50000,
+	is(config.vms[0].scripts->nr, 5, "five");
+	ok(config.vms[0].scripts->steps[1].what == 'h' &&
+		   config.vms[0].scripts->steps[1].ns == 50000,
 	   "the second one");
 	refused("word", steps("walk 5ms\n"));
 	refused("without a time", steps("run\n"));

@@ -283,6 +283,7 @@ static void mark_pool(int fd, const struct lv_pool_info *pool)
 	add_text(object, "name", pool->name);
 	add_text(object, "policy", pool->policy);
 	add_text(object, "cpus", cpus);
+	add(object, "slice", pool->slice_ns);
 	mark(fd, object);
 }
 

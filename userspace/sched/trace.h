@@ -36,6 +36,10 @@ enum span_state {
 
 extern const char *const span_names[NR_SPAN_STATES];
 
+/* What ended a run: enum lv_stop in the module. */
+#define STOP_YIELD 3 /* up to this one it wants to run on */
+#define STOP_BLOCK 4
+
 /* struct span - one vCPU in one state; @cpu if it runs */
 struct span {
 	u64 start, end;
@@ -61,6 +65,7 @@ struct list {
 struct traced_pool {
 	u32 id;
 	char name[LV_NAME_LEN], policy[LV_NAME_LEN], cpus[64];
+	u64 slice;
 };
 
 struct traced_vm {

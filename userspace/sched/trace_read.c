@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <trace-cmd.h>
+#include <unistd.h>
 
 #include "trace.h"
 
@@ -15,9 +16,6 @@ enum {
 	EVENT_STOP,
 	EVENT_PARK,
 };
-
-#define STOP_YIELD 3 /* up to this one it wants to run on */
-#define STOP_BLOCK 4
 
 #define MISS_TOLERANCE 10000 /* ns of the budget: rounding, and the timer */
 
@@ -268,6 +266,7 @@ static void learn_pool(struct trace *trace, struct json_object *object)
 		 json_text(object, "policy"));
 	snprintf(pool->cpus, sizeof(pool->cpus), "%s",
 		 json_text(object, "cpus"));
+	pool->slice = json_number(object, "slice");
 }
 
 static void learn_exits(struct trace *trace, struct json_object *object)
@@ -428,23 +427,48 @@ static int read_record(struct tracecmd_input *input, struct tep_record *record,
 	return 0;
 }
 
-/** trace_read() - a recording, or die. */
-void trace_read(struct trace *trace, const char *path)
+static int compare_vms(const void *a, const void *b)
+{
+	u32 x = ((const struct traced_vm *)a)->id,
+	    y = ((const struct traced_vm *)b)->id;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * tracecmd_open() takes both steps, too, but if the second one fails, since the file
+ * is shorter than it says, version 3.1 closes what it has freed, and crashes.
+ */
+static struct tracecmd_input *open_recording(const char *path)
 {
 	struct tracecmd_input *input;
-	struct reader r = { .trace = trace };
-	struct traced_vcpu *v;
 
-	*trace = (struct trace){ 0 };
+	if (access(path, R_OK))
+		die(EXIT_HOST, "%s: %s", path, strerror(errno));
 	tracecmd_set_loglevel(TEP_LOG_ERROR);
-	input = tracecmd_open(path, TRACECMD_FL_LOAD_NO_PLUGINS);
+	input = tracecmd_open_head(path, TRACECMD_FL_LOAD_NO_PLUGINS);
 	if (!input)
 		die(EXIT_HOST,
 		    "%s: this is no recording: 'labvisor sched record' or trace-cmd makes one",
 		    path);
+	if (tracecmd_init_data(input))
+		die(EXIT_HOST, "%s: the end of the recording is missing", path);
+	return input;
+}
+
+/** trace_read() - a recording, or die. */
+void trace_read(struct trace *trace, const char *path)
+{
+	struct tracecmd_input *input = open_recording(path);
+	struct reader r = { .trace = trace };
+	struct traced_vcpu *v;
+
+	*trace = (struct trace){ 0 };
 	r.tep = tracecmd_get_tep(input);
 	tracecmd_iterate_events(input, NULL, 0, read_record, &r);
 	tracecmd_close(input);
+	qsort(trace->vms.items, trace->vms.nr, sizeof(struct traced_vm),
+	      compare_vms);
 	for_each_item(v, &trace->vcpus)
 		change(trace, v, trace->end, SPAN_NONE, 0);
 	if (!trace->spans.nr)

@@ -9,6 +9,7 @@ enum {
 	OPT_VM = 0x300,
 	OPT_JSON,
 	OPT_FILE,
+	OPT_RECORDING,
 	OPT_SWEEP,
 };
 
@@ -21,6 +22,9 @@ static const struct argp_option options[] = {
 	{ "vm", OPT_VM, "KEY=VALUE,...", 0, "A VM, or several", 0 },
 	{ "set", 'S', "KEY=VALUE", 0, "Anything else of the scenario", 0 },
 	{ "file", OPT_FILE, "FILE", 0, "A scenario in JSON", 0 },
+	{ "recording", OPT_RECORDING, "FILE", 0,
+	  "The VMs of a recording of 'labvisor sched record', each vCPU doing what it did then",
+	  0 },
 	{ "json", OPT_JSON, NULL, 0, "Print the result as JSON", 0 },
 	{ "sweep", OPT_SWEEP, "KEY=VALUE,...", 0,
 	  "Simulate once for each value, a line each; KEY may be policy, cpus, time, seed, or one of --set",
@@ -45,11 +49,17 @@ static const char doc[] =
 	"hotplug_every, move_every, change_every.\n\nA JSON file has the "
 	"keys of --set, the options above, and \"vms\": a list of "
 	"objects with the keys of a VM.\n\n"
+	"A recording gives each VM its weight, cap, period and budget, and each "
+	"vCPU the bursts in which it ran, with the halts, yields and trips to "
+	"user space between them, over and over. --cpus, --time and slice are "
+	"those of the recording, unless they are given behind it. A halt takes as long as "
+	"it took then, whoever ended it.\n\n"
 	"Examples:\n"
 	"  labvisor sched sim --cpus 1 --vm weight=256 --vm weight=512 "
 	"--vm does=io,run=100us,sleep=5ms\n"
 	"  labvisor sched sim --sweep policy=rr,credit,gang --cpus 4 "
-	"--vm vcpus=4,does=spin,run=20us,hold=5us --vm count=2,vcpus=3";
+	"--vm vcpus=4,does=spin,run=20us,hold=5us --vm count=2,vcpus=3\n"
+	"  labvisor sched sim --recording labvisor.dat --sweep policy=host,rr,credit";
 
 /* What the command line says. */
 struct line {
@@ -105,6 +115,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_FILE:
 		check(state, "--file", arg, sim_load(config, arg));
 		break;
+	case OPT_RECORDING:
+		check(state, "--recording", arg,
+		      sim_load_recording(config, arg));
+		break;
 	case OPT_SWEEP:
 		line->sweep = arg;
 		line->values = strchr(arg, '=');
@@ -120,7 +134,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_END:
 		if (!config->nr_vms)
-			argp_error(state, "no VM: use --vm or --file");
+			argp_error(state,
+				   "no VM: use --vm, --file or --recording");
 		if (line->sweep && line->json)
 			argp_error(state,
 				   "--sweep and --json exclude each other");

@@ -155,14 +155,16 @@ static struct sim_action next_random(struct sim_vcpu *v)
 	return run(spread(v, v->vm->config->run));
 }
 
-static struct sim_action next_file(struct sim_vcpu *v)
+static struct sim_action next_script(struct sim_vcpu *v)
 {
 	const struct sim_vm_config *c = v->vm->config;
-	const struct sim_step *step = &c->steps[v->phase++ % c->nr_steps];
+	const struct sim_script *script =
+		&c->scripts[v->core.id % c->nr_scripts];
+	const struct sim_step *step = &script->steps[v->phase++ % script->nr];
 
 	switch (step->what) {
 	case 'h':
-		return halt(step->ns, LV_WAKE_OTHER);
+		return halt(step->ns, step->why);
 	case 'u':
 		return (struct sim_action){ .what = SIM_USER, .ns = step->ns };
 	case 'y':
@@ -187,7 +189,7 @@ struct sim_action sim_guest_next(struct sim_vcpu *v)
 		[SIM_SPIN] = next_spin,	    [SIM_PERIODIC] = next_periodic,
 		[SIM_ATTACK] = next_attack, [SIM_YIELD] = next_yield,
 		[SIM_MIXED] = next_io,	    [SIM_RANDOM] = next_random,
-		[SIM_FILE] = next_file,
+		[SIM_SCRIPT] = next_script,
 	};
 	const struct sim_vm_config *c = v->vm->config;
 

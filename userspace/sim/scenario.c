@@ -26,7 +26,7 @@ enum kind {
 	NAME,
 	GUEST,
 	SPREAD,
-	STEPS,
+	SCRIPT,
 };
 
 /* A key: what it is, where it goes, and its range. */
@@ -84,7 +84,7 @@ static const struct key vm_keys[] = {
 	VM(user_for, TIME, 100, HOUR),
 	VM(held_every, TIME, 0, HOUR),
 	VM(held_for, TIME, 100, HOUR),
-	{ "file", STEPS, 0, 0, 0 },
+	{ "file", SCRIPT, 0, 0, 0 },
 	{ 0 },
 };
 
@@ -147,8 +147,7 @@ static const char *parse_step(char *line, struct sim_step *step)
 {
 	char *word = strtok(line, " \t\n"), *arg = strtok(NULL, " \t\n");
 
-	step->ns = 0;
-	step->what = 0;
+	*step = (struct sim_step){ 0 };
 	if (!word || *word == '#')
 		return NULL;
 	if (strcmp(word, "run") && strcmp(word, "halt") &&
@@ -160,38 +159,65 @@ static const char *parse_step(char *line, struct sim_step *step)
 	return arg ? parse_time(arg, &step->ns) : "a step without a time";
 }
 
-static const char *load_steps(const char *path, struct sim_vm_config *vm)
+void sim_add_step(struct sim_script *script, struct sim_step step)
+{
+	if (script->nr == script->room) {
+		script->room = 2 * script->room + 16;
+		script->steps =
+			realloc(script->steps, script->room * sizeof(step));
+	}
+	if (!script->steps)
+		abort();
+	script->steps[script->nr++] = step;
+}
+
+struct sim_script *sim_new_script(struct sim_vm_config *vm)
+{
+	vm->scripts = realloc(vm->scripts,
+			      (vm->nr_scripts + 1) * sizeof(*vm->scripts));
+	if (!vm->scripts)
+		abort();
+	vm->does = SIM_SCRIPT;
+	vm->scripts[vm->nr_scripts] = (struct sim_script){ 0 };
+	return &vm->scripts[vm->nr_scripts++];
+}
+
+static void free_scripts(struct sim_vm_config *vm)
+{
+	uint32_t i;
+
+	for (i = 0; i < vm->nr_scripts; i++)
+		free(vm->scripts[i].steps);
+	free(vm->scripts);
+	vm->scripts = NULL;
+	vm->nr_scripts = 0;
+}
+
+static const char *load_script(const char *path, struct sim_vm_config *vm)
 {
 	FILE *file = fopen(path, "r");
 	const char *wrong = NULL;
+	struct sim_script *script;
 	struct sim_step step;
 	uint64_t time = 0;
 	char line[256];
 
 	if (!file)
 		return "cannot be opened";
-	free(vm->steps);
-	vm->steps = NULL;
-	vm->nr_steps = 0;
+	free_scripts(vm);
+	script = sim_new_script(vm);
 	while (!wrong && fgets(line, sizeof(line), file)) {
 		wrong = parse_step(line, &step);
 		if (wrong || !step.what)
 			continue;
-		if (!(vm->nr_steps & (vm->nr_steps - 1)))
-			vm->steps =
-				realloc(vm->steps,
-					sizeof(step) * (2 * vm->nr_steps + 1));
-		if (!vm->steps)
-			abort();
-		vm->steps[vm->nr_steps++] = step;
+		sim_add_step(script, step);
 		time += step.ns;
-		if (vm->nr_steps == MAX_STEPS)
+		if (script->nr == MAX_STEPS)
 			wrong = "too many steps";
 	}
 	fclose(file);
 	if (!wrong && !time)
 		wrong = "no step takes any time";
-	vm->does = SIM_FILE;
 	return wrong;
 }
 
@@ -234,8 +260,8 @@ static const char *set(const struct key *key, void *object, const char *name,
 		if (!wrong)
 			*(enum sim_spread *)field = word;
 		return wrong;
-	case STEPS:
-		return load_steps(text, object);
+	case SCRIPT:
+		return load_script(text, object);
 	case TIME:
 		wrong = parse_time(text, &value);
 		break;
@@ -273,7 +299,7 @@ void sim_config_free(struct sim_config *config)
 	uint32_t i;
 
 	for (i = 0; i < config->nr_vms; i++)
-		free(config->vms[i].steps);
+		free_scripts(&config->vms[i]);
 	free(config->vms);
 }
 
@@ -283,7 +309,7 @@ const char *sim_set(struct sim_config *config, const char *key,
 	return set(top_keys, config, key, value);
 }
 
-static struct sim_vm_config *new_vm(struct sim_config *config)
+struct sim_vm_config *sim_new_vm(struct sim_config *config)
 {
 	struct sim_vm_config *vm;
 
@@ -324,7 +350,7 @@ static const char *check_vm(const struct sim_config *config,
 
 const char *sim_add_vm(struct sim_config *config, const char *text)
 {
-	struct sim_vm_config *vm = new_vm(config);
+	struct sim_vm_config *vm = sim_new_vm(config);
 	char *copy = strdup(text), *rest = copy, *key, *value;
 	const char *wrong = NULL;
 
@@ -360,7 +386,7 @@ static const char *load_vms(struct sim_config *config, struct json_object *list)
 		return "\"vms\" is not a list";
 	for (i = 0; i < json_object_array_length(list) && !wrong; i++) {
 		struct json_object *object = json_object_array_get_idx(list, i);
-		struct sim_vm_config *vm = new_vm(config);
+		struct sim_vm_config *vm = sim_new_vm(config);
 
 		if (!json_object_is_type(object, json_type_object))
 			return "a VM is not an object";

@@ -2,8 +2,9 @@
 /*
  * The scheduling simulator: the module's policies on virtual time.
  *
- * scenario.c fills in a struct sim_config, sim.c plays it, guest.c says what the
- * guests do, result.c what came out. Same configuration and seed, same result.
+ * scenario.c and recording.c fill in a struct sim_config, sim.c plays it, guest.c
+ * says what the guests do, result.c what came out. Same configuration and seed,
+ * same result.
  * Times are nanoseconds.
  */
 #ifndef LABVISOR_SIM_H
@@ -28,7 +29,7 @@
  * @SIM_YIELD: compute for @run, then yield
  * @SIM_MIXED: even vCPUs as SIM_HOG, odd ones as SIM_IO
  * @SIM_RANDOM: any of it, with trips to user space
- * @SIM_FILE: what was recorded in a file
+ * @SIM_SCRIPT: what a file or a recording says
  */
 enum sim_guest {
 	SIM_HOG,
@@ -40,7 +41,7 @@ enum sim_guest {
 	SIM_YIELD,
 	SIM_MIXED,
 	SIM_RANDOM,
-	SIM_FILE,
+	SIM_SCRIPT,
 };
 
 /* enum sim_spread - how @run and @sleep vary around their mean */
@@ -50,10 +51,17 @@ enum sim_spread {
 	SIM_EXP,
 };
 
-/* struct sim_step - of a recorded vCPU */
+/* struct sim_step - of a script */
 struct sim_step {
 	char what; /* r un, h alt, u ser space, y ield */
+	uint8_t why; /* what ends the halt: enum lv_wake */
 	uint64_t ns;
+};
+
+/* struct sim_script - what a vCPU does, over and over */
+struct sim_script {
+	struct sim_step *steps;
+	uint32_t nr, room;
 };
 
 /**
@@ -62,6 +70,7 @@ struct sim_step {
  * @user_every: a trip to user space, of @user_for, is made so often; 0: never
  * @held_every: the host holds a thread up, for @held_for, so often; 0: never
  * @group: so many vCPUs in a row are a gang; 0: all
+ * @scripts: @nr_scripts: one for each vCPU, or one for all
  */
 struct sim_vm_config {
 	char name[SIM_NAME];
@@ -71,8 +80,8 @@ struct sim_vm_config {
 	enum sim_spread spread;
 	uint64_t run, sleep, hold, every;
 	uint64_t user_every, user_for, held_every, held_for;
-	struct sim_step *steps;
-	uint32_t nr_steps;
+	struct sim_script *scripts;
+	uint32_t nr_scripts;
 };
 
 /**
@@ -114,6 +123,16 @@ const char *sim_set(struct sim_config *config, const char *key,
 		    const char *value);
 const char *sim_add_vm(struct sim_config *config, const char *text);
 const char *sim_load(struct sim_config *config, const char *path);
+
+/* A VM as it is by default, and a script more for it: they stay the caller's. */
+struct sim_vm_config *sim_new_vm(struct sim_config *config);
+struct sim_script *sim_new_script(struct sim_vm_config *vm);
+void sim_add_step(struct sim_script *script, struct sim_step step);
+
+/* ---- recording.c ---- */
+
+/* NULL, or what is wrong; a file that is no recording ends the program. */
+const char *sim_load_recording(struct sim_config *config, const char *path);
 
 /* ---- result.c ---- */
 

@@ -57,6 +57,7 @@ struct sim_vcpu {
 	/* its guest */
 	struct sim_event done; /* with what it does */
 	struct sim_event timer; /* wakes it up */
+	u8 timer_why; /* enum lv_wake */
 	u64 left; /* of what it does */
 	u64 next_user;
 	bool halted, signalled;

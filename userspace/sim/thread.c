@@ -196,6 +196,7 @@ static void guest_halts(struct sim_vcpu *v, const struct sim_action *action)
 	v->halted = true;
 	v->thread = SIM_HALTED;
 	sim_thread_off(v);
+	v->timer_why = action->why;
 	if (action->ns)
 		sim_at(sim, &v->timer, sim->now + action->ns);
 	if (v->core.state == LV_SCHED_FREE) {
@@ -314,8 +315,7 @@ static void guest_timer(struct sim *sim, struct sim_event *event)
 {
 	struct sim_vcpu *v = container_of(event, struct sim_vcpu, timer);
 
-	sim_wake(v, v->vm->config->does == SIM_PERIODIC ? LV_WAKE_TIMER
-							: LV_WAKE_IRQ);
+	sim_wake(v, v->timer_why);
 }
 
 void sim_thread_init(struct sim_vcpu *v)

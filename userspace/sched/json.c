@@ -4,12 +4,14 @@
 
 #include "tool.h"
 
-static void add_number(struct json_object *to, const char *key, u64 n)
+/** json_add() - one more key, and its number. */
+void json_add(struct json_object *to, const char *key, u64 n)
 {
 	json_object_object_add(to, key, json_object_new_uint64(n));
 }
 
-static void add_text(struct json_object *to, const char *key, const char *text)
+/** json_add_text() - one more key, and its text. */
+void json_add_text(struct json_object *to, const char *key, const char *text)
 {
 	json_object_object_add(to, key, json_object_new_string(text));
 }
@@ -23,7 +25,7 @@ static void add_counts(struct json_object *to, const char *key,
 
 	for (i = 0; i < nr; i++)
 		if (names[i])
-			add_number(object, names[i], counts[i]);
+			json_add(object, names[i], counts[i]);
 	json_object_object_add(to, key, object);
 }
 
@@ -36,7 +38,7 @@ static void add_latency(struct json_object *to, const struct lv_vcpu_info *v)
 		json_object_array_add(array,
 				      json_object_new_uint64(v->latency[i]));
 	json_object_object_add(to, "latency_log2_us", array);
-	add_number(to, "latency_max_ns", v->latency_max_ns);
+	json_add(to, "latency_max_ns", v->latency_max_ns);
 }
 
 static struct json_object *json_vcpu(const struct lv_vcpu_info *v)
@@ -47,26 +49,26 @@ static struct json_object *json_vcpu(const struct lv_vcpu_info *v)
 
 	for (i = 0; i < LV_INFO_EXITS; i++)
 		names[i] = exit_name(i);
-	add_number(object, "vcpu", v->vcpu);
-	add_text(object, "state", state_name(v));
+	json_add(object, "vcpu", v->vcpu);
+	json_add_text(object, "state", state_name(v));
 	if (v->cpu != ~0u)
-		add_number(object, "cpu", v->cpu);
+		json_add(object, "cpu", v->cpu);
 	if (v->tid)
-		add_number(object, "tid", v->tid);
-	add_number(object, "now_ns", v->now_ns);
-	add_number(object, "ran_ns", v->ran_ns);
+		json_add(object, "tid", v->tid);
+	json_add(object, "now_ns", v->now_ns);
+	json_add(object, "ran_ns", v->ran_ns);
 	add_counts(object, "time_ns", time_names, v->time_ns, LV_INFO_TIMES);
-	add_number(object, "dispatches", v->dispatches);
-	add_number(object, "migrations", v->migrations);
+	json_add(object, "dispatches", v->dispatches);
+	json_add(object, "migrations", v->migrations);
 	add_counts(object, "wakes", wake_names, v->wakes, LV_INFO_WAKES);
 	add_counts(object, "stops", stop_names, v->stops, LV_INFO_STOPS);
 	add_latency(object, v);
-	add_number(object, "exits", v->exits);
+	json_add(object, "exits", v->exits);
 	add_counts(object, "exit_reasons", names, v->exit_reason,
 		   LV_INFO_EXITS);
-	add_number(object, "period_ns", v->period_ns);
-	add_number(object, "budget_ns", v->budget_ns);
-	add_text(object, "policy_says", v->policy_text);
+	json_add(object, "period_ns", v->period_ns);
+	json_add(object, "budget_ns", v->budget_ns);
+	json_add_text(object, "policy_says", v->policy_text);
 	return object;
 }
 
@@ -77,16 +79,16 @@ static struct json_object *json_vm(const struct vm_view *vm)
 	const struct lv_vm_info *info = &vm->info;
 	size_t i;
 
-	add_number(object, "id", info->id);
-	add_number(object, "pool", info->pool);
-	add_number(object, "pid", info->pid);
-	add_number(object, "uid", info->uid);
-	add_text(object, "command", info->comm);
-	add_number(object, "weight", info->params.weight);
-	add_number(object, "cap", info->params.cap);
-	add_number(object, "group", info->params.group);
-	add_number(object, "period_ns", info->params.period_ns);
-	add_number(object, "budget_ns", info->params.budget_ns);
+	json_add(object, "id", info->id);
+	json_add(object, "pool", info->pool);
+	json_add(object, "pid", info->pid);
+	json_add(object, "uid", info->uid);
+	json_add_text(object, "command", info->comm);
+	json_add(object, "weight", info->params.weight);
+	json_add(object, "cap", info->params.cap);
+	json_add(object, "group", info->params.group);
+	json_add(object, "period_ns", info->params.period_ns);
+	json_add(object, "budget_ns", info->params.budget_ns);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		json_object_array_add(vcpus, json_vcpu(&vm->vcpus[i]));
 	json_object_object_add(object, "vcpus", vcpus);
@@ -99,18 +101,18 @@ static struct json_object *json_pool(const struct lv_pool_info *pool)
 	char cpus[256];
 
 	show_cpus(pool->cpus, cpus, sizeof(cpus));
-	add_number(object, "id", pool->id);
-	add_text(object, "name", pool->name);
-	add_text(object, "policy", pool->policy);
-	add_text(object, "fault", pool->fault);
-	add_text(object, "cpus", cpus);
-	add_number(object, "cpus_online", pool->nr_cpus);
-	add_number(object, "slice_ns", pool->slice_ns);
-	add_number(object, "vms", pool->nr_vms);
-	add_number(object, "vcpus", pool->nr_vcpus);
-	add_number(object, "switches", pool->switches);
-	add_number(object, "now_ns", pool->now_ns);
-	add_number(object, "busy_ns", pool->busy_ns);
+	json_add(object, "id", pool->id);
+	json_add_text(object, "name", pool->name);
+	json_add_text(object, "policy", pool->policy);
+	json_add_text(object, "fault", pool->fault);
+	json_add_text(object, "cpus", cpus);
+	json_add(object, "cpus_online", pool->nr_cpus);
+	json_add(object, "slice_ns", pool->slice_ns);
+	json_add(object, "vms", pool->nr_vms);
+	json_add(object, "vcpus", pool->nr_vcpus);
+	json_add(object, "switches", pool->switches);
+	json_add(object, "now_ns", pool->now_ns);
+	json_add(object, "busy_ns", pool->busy_ns);
 	return object;
 }
 

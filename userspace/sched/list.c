@@ -79,10 +79,8 @@ static struct json_object *json_policies(void)
 
 	for (; !sched_ioctl(LV_POLICY_INFO, &info); info.index++) {
 		policy = json_object_new_object();
-		json_object_object_add(policy, "name",
-				       json_object_new_string(info.name));
-		json_object_object_add(policy, "module",
-				       json_object_new_string(info.module));
+		json_add_text(policy, "name", info.name);
+		json_add_text(policy, "module", info.module);
 		json_object_array_add(array, policy);
 	}
 	return array;

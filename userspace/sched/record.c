@@ -231,32 +231,22 @@ static struct json_object *new_mark(const char *kind, u64 id)
 {
 	struct json_object *object = json_object_new_object();
 
-	json_object_object_add(object, kind, json_object_new_uint64(id));
+	json_add(object, kind, id);
 	return object;
-}
-
-static void add(struct json_object *to, const char *key, u64 n)
-{
-	json_object_object_add(to, key, json_object_new_uint64(n));
-}
-
-static void add_text(struct json_object *to, const char *key, const char *text)
-{
-	json_object_object_add(to, key, json_object_new_string(text));
 }
 
 static void mark_vcpu(int fd, const struct lv_vcpu_info *v)
 {
 	struct json_object *object = new_mark("vcpu", v->vcpu);
 
-	add(object, "vm", v->vm);
-	add(object, "tid", v->tid);
-	add(object, "state", v->state);
-	add(object, "parked", v->parked);
+	json_add(object, "vm", v->vm);
+	json_add(object, "tid", v->tid);
+	json_add(object, "state", v->state);
+	json_add(object, "parked", v->parked);
 	if (v->cpu != ~0u)
-		add(object, "cpu", v->cpu);
-	add(object, "period", v->period_ns);
-	add(object, "budget", v->budget_ns);
+		json_add(object, "cpu", v->cpu);
+	json_add(object, "period", v->period_ns);
+	json_add(object, "budget", v->budget_ns);
 	mark(fd, object);
 }
 
@@ -265,10 +255,10 @@ static void mark_vm(int fd, const struct vm_view *vm)
 	struct json_object *object = new_mark("vm", vm->info.id);
 	size_t i;
 
-	add(object, "pool", vm->info.pool);
-	add(object, "weight", vm->info.params.weight);
-	add(object, "cap", vm->info.params.cap);
-	add_text(object, "command", vm->info.comm);
+	json_add(object, "pool", vm->info.pool);
+	json_add(object, "weight", vm->info.params.weight);
+	json_add(object, "cap", vm->info.params.cap);
+	json_add_text(object, "command", vm->info.comm);
 	mark(fd, object);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		mark_vcpu(fd, &vm->vcpus[i]);
@@ -280,10 +270,10 @@ static void mark_pool(int fd, const struct lv_pool_info *pool)
 	char cpus[256];
 
 	show_cpus(pool->cpus, cpus, sizeof(cpus));
-	add_text(object, "name", pool->name);
-	add_text(object, "policy", pool->policy);
-	add_text(object, "cpus", cpus);
-	add(object, "slice", pool->slice_ns);
+	json_add_text(object, "name", pool->name);
+	json_add_text(object, "policy", pool->policy);
+	json_add_text(object, "cpus", cpus);
+	json_add(object, "slice", pool->slice_ns);
 	mark(fd, object);
 }
 

@@ -118,11 +118,6 @@ static void print_text(const struct trace *trace)
 
 /* ---- for programs ---- */
 
-static void add(struct json_object *to, const char *key, u64 n)
-{
-	json_object_object_add(to, key, json_object_new_uint64(n));
-}
-
 static struct json_object *json_vcpu(const struct trace *trace,
 				     const struct traced_vcpu *v)
 {
@@ -130,21 +125,21 @@ static struct json_object *json_vcpu(const struct trace *trace,
 	struct json_object *exits = json_object_new_object();
 	int i;
 
-	add(object, "vm", v->vm);
-	add(object, "vcpu", v->id);
+	json_add(object, "vm", v->vm);
+	json_add(object, "vcpu", v->id);
 	for (i = SPAN_RUN; i < NR_SPAN_STATES; i++)
-		add(object, span_names[i], v->times[i]);
-	add(object, "runs", v->runs);
-	add(object, "migrations", v->migrations);
-	add(object, "wakes", v->latencies.nr);
-	add(object, "wake_p50", quantile(&v->latencies, 0.5));
-	add(object, "wake_p99", quantile(&v->latencies, 0.99));
-	add(object, "wake_max", quantile(&v->latencies, 1));
-	add(object, "periods", v->periods);
-	add(object, "misses", v->misses);
+		json_add(object, span_names[i], v->times[i]);
+	json_add(object, "runs", v->runs);
+	json_add(object, "migrations", v->migrations);
+	json_add(object, "wakes", v->latencies.nr);
+	json_add(object, "wake_p50", quantile(&v->latencies, 0.5));
+	json_add(object, "wake_p99", quantile(&v->latencies, 0.99));
+	json_add(object, "wake_max", quantile(&v->latencies, 1));
+	json_add(object, "periods", v->periods);
+	json_add(object, "misses", v->misses);
 	for (i = 0; i < LV_INFO_EXITS; i++)
 		if (v->reasons[i])
-			add(exits, trace->exits[i], v->reasons[i]);
+			json_add(exits, trace->exits[i], v->reasons[i]);
 	json_object_object_add(object, "exits", exits);
 	return object;
 }
@@ -157,19 +152,17 @@ static struct json_object *json_pool(const struct trace *trace,
 	struct vm_sum sums[MAX_SUMS];
 	size_t i, nr = sum_pool(trace, pool->id, sums, MAX_SUMS);
 
-	add(object, "id", pool->id);
-	json_object_object_add(object, "name",
-			       json_object_new_string(pool->name));
-	json_object_object_add(object, "policy",
-			       json_object_new_string(pool->policy));
+	json_add(object, "id", pool->id);
+	json_add_text(object, "name", pool->name);
+	json_add_text(object, "policy", pool->policy);
 	json_object_object_add(object, "jain",
 			       json_object_new_double(jain_index(sums, nr)));
 	for (i = 0; i < nr; i++) {
 		vm = json_object_new_object();
-		add(vm, "id", sums[i].vm->id);
-		add(vm, "weight", sums[i].vm->weight);
-		add(vm, "run", sums[i].run);
-		add(vm, "wanted", sums[i].wanted);
+		json_add(vm, "id", sums[i].vm->id);
+		json_add(vm, "weight", sums[i].vm->weight);
+		json_add(vm, "run", sums[i].run);
+		json_add(vm, "wanted", sums[i].wanted);
 		json_object_object_add(vm, "share",
 				       json_object_new_double(sums[i].share));
 		json_object_object_add(vm, "fair",
@@ -192,8 +185,8 @@ static void print_json(const struct trace *trace)
 		json_object_array_add(pools, json_pool(trace, pool));
 	for_each_item(v, &trace->vcpus)
 		json_object_array_add(vcpus, json_vcpu(trace, v));
-	add(object, "length_ns", trace->end - trace->start);
-	add(object, "lost", trace->lost);
+	json_add(object, "length_ns", trace->end - trace->start);
+	json_add(object, "lost", trace->lost);
 	json_object_object_add(object, "pools", pools);
 	json_object_object_add(object, "vcpus", vcpus);
 	json_print(object);

@@ -82,6 +82,8 @@ void table_begin(const char *header);
 void table_cell(const char *fmt, ...) __printf(1, 2);
 void table_end(FILE *out);
 
+void json_add(struct json_object *to, const char *key, u64 n);
+void json_add_text(struct json_object *to, const char *key, const char *text);
 struct json_object *json_view(const struct view *view);
 void json_print(struct json_object *object);
 

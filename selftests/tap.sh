@@ -13,7 +13,7 @@ show()
 {
 	local said
 
-	said=$(cat "$scratch/out" "$scratch/err" 2>/dev/null | tail -n 30)
+	said=$(cat "$scratch/out" "$scratch/err" 2>/dev/null | tail -n 45)
 	[ "$said" = "$shown" ] || printf '%s\n' "$said" | sed 's/^/# /'
 	shown=$said
 }

@@ -13,7 +13,8 @@ source "$LAB_TOP/selftests/tap.sh"
 
 on_svm=(snapshot migration registers steps nmi hot_add isolinux memtest ipxe ovmf
 	overcommit)
-cases=("${on_svm[@]}" breakpoints)
+on_vmx=(breakpoints migration registers steps nmi isolinux memtest ipxe)
+cases=("${on_svm[@]}" "${on_vmx[@]/#/vmx_}")
 [ $# -eq 0 ] || cases=("$@")
 
 # The guests: a boot sector and its symbols, an initramfs with its work.
@@ -39,32 +40,51 @@ make_guests()
 		-no-emul-boot -boot-load-size 4 -boot-info-table "$scratch/cd"
 }
 
-# in_host KERNEL OPTION... CASES: in a lab host
-in_host()
+# What screens look like: these pictures were looked at.
+make_pictures()
 {
-	local options
-	mapfile -t options < <(vmm_options "$1" \
-		/usr/share/qemu/linuxboot_dma.bin \
-		/usr/share/seabios/vgabios-stdvga.bin)
-	shift
+	local name
 
-	"$LAB_DIR/host" --smp 1 --timeout 900 --log "$scratch/log" \
-		"${options[@]}" "${files[@]}" "${@:1:$#-1}" -- sh -c \
-		"insmod labvisor.ko node=kvm && ./cases.sh ${*: -1}" \
-		>>"$scratch/out" 2>>"$scratch/err"
+	for name in isolinux memtest ipxe ovmf; do
+		pngtopnm "$LAB_TOP/docs/img/qemu-$name.png" \
+			>"$scratch/$name.ppm" || return
+		files+=(--file "$scratch/$name.ppm")
+	done
 }
 
-# asked CASE...: those of them that are wanted
+# in_host PREFIX KERNEL OPTION... CASES: in a lab host; results get the prefix.
+in_host()
+{
+	local prefix=$1 options
+	mapfile -t options < <(vmm_options "$2" \
+		/usr/share/qemu/linuxboot_dma.bin \
+		/usr/share/seabios/vgabios-stdvga.bin)
+	shift 2
+
+	"$LAB_DIR/host" --smp 1 --mem 2048 --timeout 900 \
+		--log "$scratch/log" "${options[@]}" "${files[@]}" \
+		"${@:1:$#-1}" -- sh -c \
+		"insmod labvisor.ko node=kvm && ./cases.sh ${*: -1}" \
+		2>>"$scratch/err" |
+		sed "s/^RESULT\t/&$prefix/" >>"$scratch/out"
+}
+
+# asked PREFIX CASE...: those of them that are wanted
 asked()
 {
-	printf '%s\n' "${cases[@]}" | grep -xF "$(printf '%s\n' "$@")" |
-		tr '\n' ' '
+	local prefix=$1 name
+	shift
+
+	for name; do
+		! printf '%s\n' "${cases[@]}" | grep -qxF "$prefix$name" ||
+			printf '%s ' "$name"
+	done
 }
 
 # QEMU's TCG lets no breakpoint of a guest reach its hypervisor: that takes Bochs.
 run()
 {
-	local files most status=0
+	local files svm vmx status=0
 
 	make_guests >"$scratch/out" 2>&1 &&
 	files=(--file "$scratch/sector" --file "$scratch/symbols"
@@ -77,11 +97,13 @@ run()
 		--file /usr/share/OVMF/OVMF_CODE.fd:ovmf-code
 		--file /usr/share/OVMF/OVMF_VARS.fd:ovmf-vars
 		--file "$LAB_TOP/selftests/qemu/qmp.sh"
-		--file "$LAB_TOP/selftests/qemu/cases.sh") || return
-	most=$(asked "${on_svm[@]}")
-	[ -z "$most" ] || in_host stock --mem 2048 "$most" || status=1
-	[ -z "$(asked breakpoints)" ] || in_host fast --lab bochs \
-		--kernel fast breakpoints || status=1
+		--file "$LAB_TOP/selftests/qemu/cases.sh") &&
+	make_pictures 2>>"$scratch/err" || return
+	svm=$(asked '' "${on_svm[@]}")
+	vmx=$(asked vmx_ "${on_vmx[@]}")
+	[ -z "$svm" ] || in_host '' stock "$svm" || status=1
+	[ -z "$vmx" ] || in_host vmx_ fast --lab bochs --kernel fast "$vmx" ||
+		status=1
 	return $status
 }
 

@@ -330,6 +330,25 @@ until_screen()
 	return 1
 }
 
+# band PICTURE FIRST COUNT: its size, and so many of its lines of pixels
+band()
+{
+	{
+		read -r _ && read -r width height && read -r _ &&
+		echo "$width $height" &&
+		dd bs=$((3 * width)) skip="$2" count="$3" 2>/dev/null
+	} <"$1"
+}
+
+# pictured NAME PICTURE FIRST COUNT: its screen is as large as that, and these
+# lines look the same. (The cursor blinks, and what took time says how much.)
+pictured()
+{
+	qmp "$1" screendump '"filename": "screen.ppm"' >/dev/null &&
+	band screen.ppm "$3" "$4" >screen.band &&
+	band "/lab/$2.ppm" "$3" "$4" | cmp - screen.band
+}
+
 # press NAME KEY...
 press()
 {
@@ -349,7 +368,8 @@ case_memtest()
 	until_screen vm '^Memory  : *31MB' &&
 	until_screen vm 'Errors: 0' &&
 	press vm f1 &&
-	until_screen vm 'Settings'
+	until_screen vm 'Exit menu' &&
+	pictured vm memtest 144 256
 }
 
 # 16-bit code, which lives on the BIOS, keyboard and all.
@@ -361,7 +381,9 @@ case_isolinux()
 	press vm l a b ret &&
 	until_screen vm '^boot: lab' &&
 	until_screen vm '^Loading lab... failed: No such file' &&
-	until_screen vm '^A line that isolinux.cfg has'
+	until_screen vm '^A line that isolinux.cfg has' &&
+	until_screen vm '^boot: *$' &&
+	pictured vm isolinux 16 144
 }
 
 # A network card's ROM has what to boot sent to it: there is nothing else.
@@ -378,19 +400,38 @@ case_ipxe()
 		-serial chardev:control \
 		-netdev user,id=net,tftp=tftp,bootfile=boot.ipxe -device \
 		virtio-net-pci,netdev=net,disable-legacy=on,romfile=/lab/pxe-virtio.rom &&
-	hear vm ready
+	hear vm ready &&
+	pictured vm ipxe 0 208
 }
 
-# UEFI firmware from power-on, without system management mode: it clears the
-# screen on each serial port.
+# UEFI firmware from power-on, without system management mode, to its shell, which
+# starts Linux from a disk. Both are on the serial ports as well.
 case_ovmf()
 {
-	cp /lab/ovmf-vars vars &&
-	linux vm nmi -machine q35,smm=off -kernel /lab/stock -m 256 \
+	cp /lab/ovmf-vars vars && mkdir disk && cp /lab/initrd disk &&
+	cp /lab/stock disk/linux.efi &&
+	cat >disk/startup.nsh <<-'END' &&
+	pause
+	fs0:
+	linux.efi initrd=\initrd console=ttyS0 quiet panic=-1 lv.cmd="sh work.sh nmi"
+	END
+	start vm -machine q35,smm=off -m 256 -vga std \
+		-serial file:vm.console -serial chardev:control \
 		-drive if=pflash,format=raw,readonly=on,file=/lab/ovmf-code \
-		-drive if=pflash,format=raw,file=vars &&
-	read -r word <vm.control.out &&
-	has "$word" 'ready$'
+		-drive if=pflash,format=raw,file=vars \
+		-drive if=virtio,format=raw,readonly=on,file=fat:disk &&
+	until grep -q "'q' to quit" vm.console; do
+		qmp vm query-status >/dev/null || return
+		sleep 1 # the guest needs the CPU, too
+	done &&
+	pictured vm ovmf 104 208 &&
+	press vm ret || return
+	while read -r word <vm.control.out; do
+		case $word in
+		*ready) return ;;
+		*ended) return 1 ;;
+		esac
+	done
 }
 
 # Guests larger in sum than what they may have: pages are swapped out and shared,

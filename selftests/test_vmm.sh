@@ -13,7 +13,7 @@ source "$LAB_TOP/selftests/tap.sh"
 
 on_svm=(snapshot migration registers steps nmi hot_add isolinux memtest ipxe ovmf
 	overcommit)
-on_vmx=(breakpoints)
+on_vmx=(breakpoints migration registers steps nmi isolinux memtest ipxe)
 cases=("${on_svm[@]}" "${on_vmx[@]/#/vmx_}")
 [ $# -eq 0 ] || cases=("$@")
 

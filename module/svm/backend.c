@@ -5,6 +5,7 @@
 #define pr_fmt(fmt) "labvisor: " fmt
 
 #include <linux/mm.h>
+#include <asm/asm.h>
 #include <asm/io.h>
 #include <asm/msr.h>
 #include <asm/svm.h>
@@ -183,7 +184,10 @@ static void svm_load(struct lv_vcpu *v, int cpu)
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 	struct svm_vcpu *s = to_svm(v);
 
-	asm volatile("vmsave %0" ::"a"(c->host_area_pa) : "memory");
+	/* A reboot's interrupt may just have turned SVM off: see vmx/insn.h */
+	asm volatile("1: vmsave %0\n"
+		     "2:\n" _ASM_EXTABLE(1b, 2b)::"a"(c->host_area_pa)
+		     : "memory");
 	/* One guest must not steer another by what it taught the predictor. */
 	if (c->last_vmcb != s->vmcb_pa) {
 		c->last_vmcb = s->vmcb_pa;

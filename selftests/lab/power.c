@@ -283,18 +283,65 @@ TEST(suspend_up_to_core)
 	pretend_to_suspend(_metadata, "core");
 }
 
-/* Whether SVM is on on CPU 0, or -errno: VMX does not show in an MSR. */
-static int svm_is_on(void)
+/* Read or write EFER of CPU 0: O_RDONLY or O_WRONLY. Return: 0 or -errno. */
+static int access_efer(int how, u64 *efer)
 {
-	int fd = open("/dev/cpu/0/msr", O_RDONLY | O_CLOEXEC);
+	int fd = open("/dev/cpu/0/msr", how | O_CLOEXEC);
 	ssize_t n;
-	u64 efer;
 
 	if (fd < 0)
 		return -errno;
-	n = pread(fd, &efer, sizeof(efer), MSR_EFER);
+	n = how == O_WRONLY ? pwrite(fd, efer, sizeof(*efer), MSR_EFER)
+			    : pread(fd, efer, sizeof(*efer), MSR_EFER);
 	close(fd);
-	return n == sizeof(efer) ? !!(efer & EFER_SVME) : -EIO;
+	return n == sizeof(*efer) ? 0 : -EIO;
+}
+
+/* Whether SVM is on on CPU 0, or -errno: VMX does not show in an MSR. */
+static int svm_is_on(void)
+{
+	u64 efer;
+	int err = access_efer(O_RDONLY, &efer);
+
+	return err ? err : !!(efer & EFER_SVME);
+}
+
+static int set_svm(bool on)
+{
+	u64 efer;
+	int err = access_efer(O_RDONLY, &efer);
+
+	if (err)
+		return err;
+	efer = on ? efer | EFER_SVME : efer & ~EFER_SVME;
+	return access_efer(O_WRONLY, &efer);
+}
+
+/* A reboot interrupts CPUs to turn it off, where a vCPU may just be loaded. */
+TEST(loaded_where_virtualization_went_off)
+{
+	cpu_set_t cpu0 = { { 1 } };
+	struct kvm_regs regs;
+	struct vcpu *vcpu;
+	struct vm *vm;
+
+	if (!lab_is_labvisor())
+		SKIP(return, "KVM takes it for a bug of its own");
+	if (system("modprobe -q msr allow_writes=on") || svm_is_on() < 0)
+		SKIP(return, "the CPU's registers cannot be written");
+	vm = vm_new();
+	vcpu = vcpu_new(vm, 0);
+	if (!svm_is_on())
+		SKIP(return, "no SVM here, and VMX does not show in an MSR");
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu0), &cpu0));
+	ASSERT_EQ(0, set_svm(false));
+	EXPECT_EQ(0, ioctl(vcpu->fd, KVM_GET_REGS, &regs));
+	ASSERT_EQ(0, set_svm(true));
+	GUEST_VAR(vm, stop) = 1;
+	vcpu_call(vcpu, count_guest);
+	EXPECT_EQ(GUEST_DONE, vcpu_sync(vcpu));
+	vcpu_free(vcpu);
+	vm_free(vm);
 }
 
 /* As the firmware sees it: nobody turns it on again before a guest runs. */

@@ -73,13 +73,16 @@ choose_cpu()
 	host_cpu=$((first + RANDOM % (last - first + 1)))
 }
 
-# On one CPU, since QEMU may lose an interrupt on two: see docs/emulators.md.
+# TCG has one CPU, since it may lose an interrupt on two: see docs/emulators.md.
 qemu_run()
 {
-	local host_cpu
+	local host_cpu pinned=()
 
-	choose_cpu
-	limited taskset -c "$host_cpu" qemu-system-x86_64 "${args[@]}"
+	if [ "${ACCEL:-tcg}" != kvm ]; then
+		choose_cpu
+		pinned=(taskset -c "$host_cpu")
+	fi
+	limited "${pinned[@]}" qemu-system-x86_64 "${args[@]}"
 }
 
 qemu_trouble()

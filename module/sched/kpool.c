@@ -337,9 +337,11 @@ static void lv_kpool_free(struct lv_kpool *kp)
 	kfree_rcu(kp, rcu);
 }
 
-/*
+/**
  * lv_kpool_delete - a pool goes
+ * @id: which
  * @forced: it may have VMs, since nobody was told of it
+ *
  * Return: 0, -ENOENT, -EINVAL: pool 0, -EBUSY: it has VMs.
  */
 int lv_kpool_delete(u32 id, bool forced)

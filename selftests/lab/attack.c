@@ -7,10 +7,10 @@
  */
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include "guest.h"
+#include "pool.h"
 #include <kselftest_harness.h>
 
 #define CODE_BYTES 0x4000u
@@ -27,21 +27,28 @@ static time_t seconds(void)
 	return t.tv_sec;
 }
 
-/* Interrupt whatever this process is at, every few milliseconds. */
+static __thread timer_t ticker;
+
+/* Interrupt whatever this thread is at, every few milliseconds. */
 static void start_ticking(void)
 {
+	const struct itimerspec tick = { { 0, 3000000 }, { 0, 3000000 } };
 	struct sigaction action = { .sa_handler = on_alarm };
-	struct itimerval tick = { { 0, 3000 }, { 0, 3000 } };
+	struct sigevent event = {
+		.sigev_notify = SIGEV_THREAD_ID,
+		.sigev_signo = SIGALRM,
+		._sigev_un._tid = gettid(),
+	};
 
 	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &tick, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &event, &ticker) ||
+	    timer_settime(ticker, 0, &tick, NULL))
+		die("timer: %m");
 }
 
 static void stop_ticking(void)
 {
-	struct itimerval off = {};
-
-	setitimer(ITIMER_REAL, &off, NULL);
+	timer_delete(ticker);
 }
 
 static void randomize(void *data, size_t size)
@@ -313,12 +320,70 @@ static void random_argument(u8 *arg, size_t size)
 	}
 }
 
-static void random_ioctl(const int *fds, int n, u8 *arg)
+static const unsigned long pool_requests[] = {
+	LV_POLICY_INFO, LV_POOL_INFO, LV_POOL_CREATE, LV_POOL_SET,
+	LV_POOL_DELETE, LV_VM_INFO,   LV_VM_ATTACH,   LV_VM_SET,
+	LV_VCPU_INFO,	LV_EXIT_INFO,
+};
+
+/* What all threads of an attack have to themselves: a VM and its vCPUs. */
+struct target {
+	int fds[6], n;
+	u32 vm; /* its number, if it can be in a pool */
+	time_t end;
+};
+
+static void random_pool(struct lv_pool_config *config, int dev)
+{
+	char names[MAX_POLICIES][LV_NAME_LEN];
+	u32 n = policy_names(dev, names);
+
+	config->flags &= 0xf;
+	config->reserved = 0;
+	sprintf(config->name, "pool-%u", config->id);
+	strcpy(config->policy, names[random() % n]);
+	if (random() % 4)
+		config->slice_ns = MS;
+	memset(config->cpus, 0, sizeof(config->cpus));
+	config->cpus[0] = random() % 4;
+}
+
+static void random_pool_ioctl(const struct target *t, u8 *arg)
+{
+	unsigned long request =
+		pool_requests[random() % ARRAY_LEN(pool_requests)];
+	struct lv_vm_attach *attach = (void *)arg;
+	struct lv_vm_set *set = (void *)arg;
+	u32 *words = (u32 *)arg;
+
+	words[0] = _IOC_SIZE(request);
+	words[1] = random() % 8;
+	if (request == LV_POOL_CREATE || request == LV_POOL_SET)
+		random_pool((void *)arg, t->fds[0]);
+	if (request == LV_VM_ATTACH) {
+		attach->vm = random() % 2 ? t->vm : 0;
+		attach->pid = attach->vm ? 0 : getpid();
+		attach->pool = random() % 8;
+	}
+	if (request == LV_VM_SET) {
+		set->vm = t->vm;
+		set->vcpu = random() % 2 ? LV_ALL_VCPUS : random() % 8;
+		set->flags &= 0xf;
+	}
+	dev_ioctl(t->fds[0], request, arg);
+}
+
+static void random_ioctl(const struct target *t, u8 *arg)
 {
 	unsigned long request = requests[random() % ARRAY_LEN(requests)];
 	struct kvm_userspace_memory_region *region = (void *)arg;
+	int fd = t->fds[random() % t->n];
 
 	random_argument(arg, 2 * PAGE_SIZE);
+	if (t->vm && random() % 8 == 0) {
+		random_pool_ioctl(t, arg);
+		return;
+	}
 	if (request == KVM_SET_USER_MEMORY_REGION) {
 		/* Memory that may be written to, and not all that there is */
 		region->slot %= 8;
@@ -329,48 +394,108 @@ static void random_ioctl(const int *fds, int n, u8 *arg)
 	if (request == KVM_GET_DIRTY_LOG || request == KVM_CLEAR_DIRTY_LOG)
 		memcpy(arg + 8, &(u8 *){ arg + PAGE_SIZE }, sizeof(arg));
 	if (random() % 16 == 0)
-		dev_ioctl_value(fds[random() % n], request, random() % 5000);
+		dev_ioctl_value(fd, request, random() % 5000);
 	else
-		dev_ioctl(fds[random() % n], request, arg);
+		dev_ioctl(fd, request, arg);
 }
 
-static void random_ioctls(time_t end)
+static void *attack_target(void *target)
 {
 	u8 *arg = map_memory(16 * MIB);
-	int fds[6], n, i;
+	int i;
+
+	start_ticking();
+	for (i = 0; i < 300; i++)
+		random_ioctl(target, arg);
+	stop_ticking();
+	munmap(arg, 16 * MIB);
+	return NULL;
+}
+
+static void make_target(struct target *t)
+{
+	t->fds[0] = lab_open();
+	t->fds[1] = MUST(t->fds[0], KVM_CREATE_VM, 0);
+	if (random() & 1)
+		MUST(t->fds[1], KVM_CREATE_IRQCHIP, 0);
+	t->fds[2] = eventfd(0, 0);
+	for (t->n = 3; t->n < 6; t->n++)
+		t->fds[t->n] = MUST(t->fds[1], KVM_CREATE_VCPU, t->n);
+	t->vm = lab_is_labvisor() ? vm_of_process(t->fds[0], getpid()) : 0;
+}
+
+#define MAX_THREADS 4
+
+static void random_ioctls(time_t end, int nr_threads)
+{
+	pthread_t threads[MAX_THREADS];
+	struct target target;
+	int i;
 
 	while (seconds() < end) {
-		fds[0] = lab_open();
-		fds[1] = MUST(fds[0], KVM_CREATE_VM, 0);
-		if (random() & 1)
-			MUST(fds[1], KVM_CREATE_IRQCHIP, 0);
-		fds[2] = eventfd(0, 0);
-		for (n = 3; n < 6; n++)
-			fds[n] = MUST(fds[1], KVM_CREATE_VCPU, n);
-		start_ticking();
-		for (i = 0; i < 300; i++)
-			random_ioctl(fds, n, arg);
-		stop_ticking();
+		make_target(&target);
+		for (i = 0; i < nr_threads; i++)
+			if (pthread_create(&threads[i], NULL, attack_target,
+					   &target))
+				die("thread: %m");
+		for (i = 0; i < nr_threads; i++)
+			pthread_join(threads[i], NULL);
 		closefrom(3);
 	}
 }
 
+/* Whoever had VMs in them is gone. */
+static bool pools_go(void)
+{
+	struct lv_pool_info info = { .size = sizeof(info), .id = 1 };
+	int dev = lab_open(), err = 0;
+
+	while (!err && !dev_ioctl(dev, LV_POOL_INFO, &info))
+		err = pool_delete(dev, info.id++);
+	close(dev);
+	return !err;
+}
+
+FIXTURE(ioctls){};
+
+FIXTURE_VARIANT(ioctls)
+{
+	int nr_threads;
+};
+
+FIXTURE_VARIANT_ADD(ioctls, one_thread){
+	.nr_threads = 1,
+};
+
+FIXTURE_VARIANT_ADD(ioctls, threads){
+	.nr_threads = MAX_THREADS,
+};
+
+FIXTURE_SETUP(ioctls)
+{
+	seed();
+}
+
+FIXTURE_TEARDOWN(ioctls)
+{
+	check_fresh_guest();
+}
+
 /* In a child, whose memory and descriptors may come to grief. */
-TEST(ioctls)
+TEST_F_TIMEOUT(ioctls, random, 600)
 {
 	time_t end = seconds() + lab_param("ATTACK_SECONDS", 2);
 	int status;
 	pid_t pid;
 
-	seed();
 	pid = fork();
 	if (!pid) {
-		random_ioctls(end);
+		random_ioctls(end, variant->nr_threads);
 		_exit(0);
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	check_fresh_guest();
+	EXPECT_TRUE(pools_go());
 }
 
 TEST_HARNESS_MAIN

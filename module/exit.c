@@ -387,8 +387,6 @@ static int lv_handle_xsetbv(struct lv_vcpu *v, const struct lv_exit *exit)
 {
 	if (!(v->cr4 & X86_CR4_OSXSAVE))
 		return lv_inject_ud(v);
-	if (v->atomic)
-		return LV_SLEEPABLE; /* XCR0 is in the hardware now */
 	if (lv_call(cpl)(v) || (u32)v->regs[LV_RCX] ||
 	    lv_set_xcr0(v, lv_edx_eax(v)))
 		return lv_inject_gp(v);

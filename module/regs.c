@@ -240,12 +240,14 @@ static bool lv_valid_xcr0(u64 xcr0)
 	       (avx512 == XFEATURE_MASK_AVX512 && xcr0 & XFEATURE_MASK_YMM);
 }
 
-/** lv_set_xcr0 - write XCR0; the guest's FPU state is not loaded */
+/** lv_set_xcr0 - write XCR0, which is in the CPU while the FPU state is */
 int lv_set_xcr0(struct lv_vcpu *v, u64 xcr0)
 {
 	if (xcr0 & ~v->xcr0_allowed || !lv_valid_xcr0(xcr0))
 		return -EINVAL;
 	v->xcr0 = xcr0;
+	if (v->fpu_loaded)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
 	return 0;
 }
 

@@ -150,7 +150,7 @@ void vmx_set_tpr(struct lv_vcpu *v, u8 cr8, u8 threshold)
 	struct vmx_vcpu *s = to_vmx(v);
 	bool all = threshold > cr8;
 
-	if (!vmx_caps.tpr_shadow) {
+	if (!s->apic_page) {
 		vmx_cpu_control(s,
 				CPU_BASED_CR8_LOAD_EXITING |
 					CPU_BASED_CR8_STORE_EXITING,

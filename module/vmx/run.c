@@ -320,7 +320,7 @@ void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 
 	v->cr2 = native_read_cr2();
 	v->reg_avail = BIT(LV_R_CR2);
-	if (vmx_caps.tpr_shadow)
+	if (s->apic_page)
 		v->cr8 = s->apic_page[VMX_APIC_TPR] >> 4;
 	exit->insn_len = 0;
 	exit->hw_info[0] = 0;

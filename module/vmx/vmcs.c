@@ -40,9 +40,14 @@ int vmx_vcpu_init(struct lv_vcpu *v)
 
 	s->cpu = -1;
 	s->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	s->apic_page = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!s->vmcs || !s->apic_page)
+	if (!s->vmcs)
 		return -ENOMEM;
+	/* An APIC in user space has to hear of each task priority. */
+	if (vmx_caps.tpr_shadow && v->vm->irqchip) {
+		s->apic_page = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+		if (!s->apic_page)
+			return -ENOMEM;
+	}
 	s->vmcs_pa = __pa(s->vmcs);
 	*(u32 *)s->vmcs = vmx_caps.revision;
 	if (vmx_caps.invvpid) {
@@ -71,6 +76,8 @@ static void vmx_reset_controls(struct vmx_vcpu *s)
 {
 	s->cpu_ctl = vmx_caps.cpu;
 	s->cpu2_ctl = vmx_caps.cpu2;
+	if (!s->apic_page)
+		s->cpu_ctl &= ~CPU_BASED_TPR_SHADOW;
 	if (!s->vpid)
 		s->cpu2_ctl &= ~SECONDARY_EXEC_ENABLE_VPID;
 	s->entry_ctl = vmx_caps.entry;
@@ -96,7 +103,7 @@ static void vmx_reset_controls(struct vmx_vcpu *s)
 		vmcs_write(PLE_GAP, VMX_PLE_GAP);
 		vmcs_write(PLE_WINDOW, VMX_PLE_WINDOW);
 	}
-	if (vmx_caps.tpr_shadow) {
+	if (s->apic_page) {
 		vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(s->apic_page));
 		vmcs_write(TPR_THRESHOLD, 0);
 		s->tpr_threshold = 0;

@@ -46,7 +46,7 @@ struct vmx_host {
 /*
  * struct vmx_vcpu - a vCPU and its VMCS (own)
  * @vmcs: the VMCS, which only the CPU reads and writes
- * @apic_page: virtual-APIC page, for the task priority only
+ * @apic_page: virtual-APIC page, for the task priority only; NULL: CR8 exits
  * @node: in vmx_cpu.active of @cpu (that CPU, interrupts off)
  * @cpu: CPU that may hold the VMCS in its caches; -1 after VMCLEAR
  * @launched: VMLAUNCH succeeded since VMCLEAR

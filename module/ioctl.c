@@ -286,6 +286,16 @@ static long lv_call_handler(const struct lv_ioctl *ioctl, struct lv_vm *vm,
 	return ioctl->fn(vm, NULL, data, arg);
 }
 
+/* The smallest arguments are one access, without the checks of a longer copy. */
+static bool lv_copy_argument(void *data, const void __user *user, size_t size)
+{
+	if (size == sizeof(u64))
+		return !get_user(*(u64 *)data, (const u64 __user *)user);
+	if (size == sizeof(u32))
+		return !get_user(*(u32 *)data, (const u32 __user *)user);
+	return !copy_from_user(data, user, size);
+}
+
 static long lv_dispatch(const struct lv_ioctl *ioctl, unsigned int nr,
 			struct lv_vm *vm, struct lv_vcpu *v, unsigned int cmd,
 			unsigned long arg)
@@ -314,7 +324,7 @@ static long lv_dispatch(const struct lv_ioctl *ioctl, unsigned int nr,
 		return -ENOMEM;
 	if (dir == _IOC_READ)
 		memset(data, 0, size);
-	if (!(dir & _IOC_WRITE) || !copy_from_user(data, user, size))
+	if (!(dir & _IOC_WRITE) || lv_copy_argument(data, user, size))
 		ret = lv_call_handler(ioctl, vm, v, data, arg);
 	if (ret >= 0 && dir & _IOC_READ && copy_to_user(user, data, size))
 		ret = -EFAULT;

@@ -384,6 +384,36 @@ static void end_sharing(void)
 	sharer = 0;
 }
 
+#define KSM "/sys/kernel/mm/ksm/"
+
+/* Each page has been merged with one of the same content. */
+static void add_merged_pages(struct vm *vm)
+{
+	u8 *mem = add_slot(vm, 0), *twin = map_memory(PAGES_SIZE);
+	static u64 content = 1;
+	long before, sharing;
+	u64 i;
+
+	madvise(twin, PAGES_SIZE, MADV_NOHUGEPAGE);
+	for (i = 0; i < PAGES_SIZE; i += PAGE_SIZE, content++) {
+		*(u64 *)(mem + i) = content;
+		*(u64 *)(twin + i) = content;
+	}
+	if (read_number(KSM "pages_sharing", &before) ||
+	    madvise(mem, PAGES_SIZE, MADV_MERGEABLE) ||
+	    madvise(twin, PAGES_SIZE, MADV_MERGEABLE) ||
+	    write_text(KSM "sleep_millisecs", "0") ||
+	    write_text(KSM "pages_to_scan", "10000") ||
+	    write_text(KSM "run", "1"))
+		die("KSM: %m");
+	do {
+		sched_yield();
+		if (read_number(KSM "pages_sharing", &sharing))
+			die("KSM: %m");
+	} while (sharing < before + SAMPLES);
+	write_text(KSM "run", "0");
+}
+
 /* Pages of a file that is in memory, but in nobody's page tables. */
 static void add_file_pages(struct vm *vm)
 {
@@ -1182,6 +1212,10 @@ static const struct bench {
 	  touch_read_guest, add_shared_pages },
 	{ "write_shared", "first write to a page shared after fork()",
 	  touch_write_guest, add_shared_pages },
+	{ "read_merged", "first read of a page that KSM merged",
+	  touch_read_guest, add_merged_pages },
+	{ "write_merged", "first write to a page that KSM merged",
+	  touch_write_guest, add_merged_pages },
 	{ "read_file", "first read of a cached page of a file",
 	  touch_read_guest, add_file_pages },
 	{ "write_file", "first write to a cached page of a file",

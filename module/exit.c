@@ -406,11 +406,11 @@ static int lv_handle_rdtsc(struct lv_vcpu *v, const struct lv_exit *exit)
 
 static int lv_handle_irq_window(struct lv_vcpu *v)
 {
-	/* User space may be waiting for this: the run loop looks. */
-	if (v->atomic && v->run->request_interrupt_window)
-		return LV_SLEEPABLE;
 	lv_call(irq_window)(v, false);
 	lv_request(v, LV_REQ_EVENT);
+	/* User space may be waiting for this. */
+	if (v->run->request_interrupt_window && lv_takes_user_irq(v))
+		return lv_exit_to_user(v, KVM_EXIT_IRQ_WINDOW_OPEN);
 	return LV_RESUME;
 }
 

@@ -260,17 +260,19 @@ static const struct lv_ioctl lv_vm_ioctls[] = { LV_VM_IOCTLS(LV_IOCTL_ENTRY) };
 static const struct lv_ioctl lv_vcpu_ioctls[] = { LV_VCPU_IOCTLS(
 	LV_IOCTL_ENTRY) };
 
-/* Run a handler with the vCPU held and loaded. */
+/* Run a handler with the vCPU held, and loaded if it needs that. */
 static long lv_vcpu_locked(struct lv_vcpu *v, lv_ioctl_fn fn, void *data,
-			   unsigned long arg)
+			   unsigned long arg, bool load)
 {
 	long ret;
 
 	if (mutex_lock_killable(&v->mutex))
 		return -EINTR;
-	lv_vcpu_load(v);
+	if (load)
+		lv_vcpu_load(v);
 	ret = fn(v->vm, v, data, arg);
-	lv_vcpu_put(v);
+	if (load)
+		lv_vcpu_put(v);
 	mutex_unlock(&v->mutex);
 	return ret;
 }
@@ -279,7 +281,8 @@ static long lv_call_handler(const struct lv_ioctl *ioctl, struct lv_vm *vm,
 			    struct lv_vcpu *v, void *data, unsigned long arg)
 {
 	if (v)
-		return lv_vcpu_locked(v, ioctl->fn, data, arg);
+		return lv_vcpu_locked(v, ioctl->fn, data, arg,
+				      !(ioctl->flags & LV_UNLOADED));
 	if (!(ioctl->flags & LV_LOCKED))
 		return ioctl->fn(vm, NULL, data, arg);
 	guard(mutex)(&vm->lock);
@@ -363,7 +366,7 @@ long lv_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	if (v->vm->mm != current->mm)
 		return -EIO;
 	if (cmd == KVM_RUN)
-		return lv_vcpu_locked(v, lv_ioctl_run, NULL, arg);
+		return lv_vcpu_locked(v, lv_ioctl_run, NULL, arg, true);
 	return lv_dispatch(lv_vcpu_ioctls, ARRAY_SIZE(lv_vcpu_ioctls), v->vm, v,
 			   cmd, arg);
 }

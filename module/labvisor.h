@@ -449,6 +449,7 @@ void lv_vcpu_load(struct lv_vcpu *v);
 void lv_vcpu_put(struct lv_vcpu *v);
 void lv_vcpu_reset(struct lv_vcpu *v, bool init);
 void lv_serve_init(struct lv_vcpu *v);
+bool lv_takes_user_irq(struct lv_vcpu *v);
 long lv_vcpu_run(struct lv_vcpu *v);
 int lv_vcpus_init(void);
 void lv_vcpus_exit(void);
@@ -757,6 +758,7 @@ long lv_vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 #define LV_IN \
 	BIT(1) /* reads its argument, other than the command's number says */
 #define LV_LOCKED BIT(2) /* with vm->lock held */
+#define LV_UNLOADED BIT(3) /* needs nothing of the vCPU that the CPU keeps */
 
 typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 			    unsigned long arg);
@@ -812,7 +814,7 @@ typedef long (*lv_ioctl_fn)(struct lv_vm *vm, struct lv_vcpu *v, void *data,
 	X(KVM_GET_STATS_FD, get_stats_fd, 0)
 
 #define LV_VCPU_IOCTLS(X)                                    \
-	X(KVM_INTERRUPT, interrupt, 0)                       \
+	X(KVM_INTERRUPT, interrupt, LV_UNLOADED)             \
 	X(KVM_GET_REGS, get_regs, 0)                         \
 	X(KVM_SET_REGS, set_regs, 0)                         \
 	X(KVM_GET_SREGS, get_sregs, 0)                       \

@@ -404,8 +404,8 @@ static int lv_serve_work(struct lv_vcpu *v)
 	return err;
 }
 
-/* Could the guest take an interrupt from user space now? */
-static bool lv_takes_user_irq(struct lv_vcpu *v)
+/** lv_takes_user_irq - could the guest take one from user space now? */
+bool lv_takes_user_irq(struct lv_vcpu *v)
 {
 	return !v->irq.type && v->user_irq < 0 && !v->injecting &&
 	       !v->ex.pending && !v->ex.injected && lv_call(irq_allowed)(v);

@@ -142,8 +142,8 @@ LV_IOCTL(irq_line)
 
 	if (!chip)
 		return -ENXIO;
-	line->status =
-		lv_irqchip_set_gsi(chip, line->irq, LV_LINE_USER, line->level);
+	line->status = lv_irqchip_set_gsi(chip, line->irq, LV_LINE_USER,
+					  line->level ? LV_HIGH : LV_LOW);
 	return 0;
 }
 

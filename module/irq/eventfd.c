@@ -32,12 +32,12 @@ struct irqfd {
 
 static void inject(const struct irqfd *irqfd)
 {
-	enum lv_line_source source = irqfd->resample ? LV_LINE_RESAMPLE
-						     : LV_LINE_USER;
-
-	lv_irqchip_set_gsi(irqfd->chip, irqfd->gsi, source, true);
-	if (!irqfd->resample)
-		lv_irqchip_set_gsi(irqfd->chip, irqfd->gsi, source, false);
+	if (irqfd->resample)
+		lv_irqchip_set_gsi(irqfd->chip, irqfd->gsi, LV_LINE_RESAMPLE,
+				   LV_HIGH);
+	else
+		lv_irqchip_set_gsi(irqfd->chip, irqfd->gsi, LV_LINE_USER,
+				   LV_PULSE);
 }
 
 /* The eventfd was signalled or closed; its lock is held. */
@@ -113,7 +113,7 @@ static void unlink(struct irqfd *irqfd, struct list_head *dead)
 	list_add(&irqfd->dead, dead);
 	chip->nr_irqfds--;
 	if (irqfd->resample && !shares_line(irqfd))
-		lv_irqchip_set_gsi(chip, irqfd->gsi, LV_LINE_RESAMPLE, false);
+		lv_irqchip_set_gsi(chip, irqfd->gsi, LV_LINE_RESAMPLE, LV_LOW);
 }
 
 static void free_irqfd(struct irqfd *irqfd)

@@ -216,7 +216,7 @@ int lv_irqchip_drive(struct lv_irqchip *chip, const struct lv_route *route,
 
 /** lv_irqchip_set_gsi - drive a GSI; high sends its MSI; see LV_LINE_IGNORED */
 int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
-		       enum lv_line_source source, bool level)
+		       enum lv_line_source source, enum lv_level level)
 {
 	const struct lv_route *route;
 	int ret = LV_LINE_IGNORED;
@@ -225,11 +225,13 @@ int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
 	rcu_read_lock();
 	route = lv_irqchip_route(chip, gsi);
 	if (route && route->is_msi) {
-		if (level)
+		if (level != LV_LOW)
 			ret = lv_apic_bus_send(&chip->bus, &route->msi, NULL);
 	} else if (route) {
 		raw_spin_lock_irqsave(&chip->lock, flags);
-		ret = lv_irqchip_drive(chip, route, source, level);
+		ret = lv_irqchip_drive(chip, route, source, level != LV_LOW);
+		if (level == LV_PULSE)
+			lv_irqchip_drive(chip, route, source, false);
 		raw_spin_unlock_irqrestore(&chip->lock, flags);
 	}
 	rcu_read_unlock();

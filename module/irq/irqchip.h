@@ -54,8 +54,13 @@ static inline const struct lv_route *lv_irqchip_route(struct lv_irqchip *chip,
 
 /* irqchip.c */
 enum hrtimer_restart lv_pit_timer_fn(struct hrtimer *timer);
+enum lv_level {
+	LV_LOW,
+	LV_HIGH,
+	LV_PULSE /* high, and low again */
+};
 int lv_irqchip_set_gsi(struct lv_irqchip *chip, u32 gsi,
-		       enum lv_line_source source, bool level);
+		       enum lv_line_source source, enum lv_level level);
 int lv_irqchip_drive(struct lv_irqchip *chip, const struct lv_route *route,
 		     enum lv_line_source source, bool level);
 bool lv_route_ended(const struct lv_route *route, const struct lv_ended *ended);

@@ -111,7 +111,8 @@ int lv_pic_set_line(struct lv_pic *pic, unsigned int line,
 	else if (!level && chip->elcr & bit)
 		chip->irr &= ~bit;
 	chip->last_irr = level ? chip->last_irr | bit : chip->last_irr & ~bit;
-	update(pic);
+	if (chip->irr != was)
+		update(pic);
 
 	if (chip->imr & bit)
 		return LV_LINE_IGNORED;

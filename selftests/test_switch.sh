@@ -45,7 +45,7 @@ run()
 
 	[ "$1" = svm ] || lab=bochs
 	[ "$2" != debug ] || options+=(--kmemleak)
-	"$LAB_DIR/host" --lab "$lab" "${options[@]}" --timeout 1800 \
+	"$LAB_DIR/host" --lab "$lab" "${options[@]}" --timeout 3600 \
 		--log "$scratch/log" \
 		--module "$("$LAB_DIR/module" "$2")" \
 		--module "$("$LAB_DIR/policy-module" "$2")/fair.ko" \

@@ -35,9 +35,10 @@ test-kvm:		## the kernel's KVM selftests, on KVM and on Labvisor; LAB=svm|vmx
 
 bench:			## cost of exits and calls, KVM and Labvisor; LAB=svm|vmx
 	@set -e; for lab in $(or $(LAB),svm vmx); do \
-		lab/bench --lab $$lab --doc docs/performance.md; done; \
-	for cpus in $(if $(filter vmx,$(LAB)),,2 4); do \
-		lab/bench --smp $$cpus --doc docs/performance.md; done
+		for smp in '' '--smp 2' '--smp 4'; do \
+			lab/bench --lab $$lab $$smp --doc docs/performance.md; \
+		done; done; \
+	$(if $(filter vmx,$(LAB)),,lab/bench --locks --doc docs/performance.md)
 
 experiments:		## what scheduling policies do to guests; T="fairness latency"
 	@lab/sched-experiments --doc docs/scheduling.md $(T)

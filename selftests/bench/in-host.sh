@@ -21,7 +21,7 @@ fact cmdline "$(cat /proc/cmdline)"
 fact mitigations "$(grep -H . /sys/devices/system/cpu/vulnerabilities/* |
 	grep -v 'Not affected' | sed 's,^/[^:]*/,,; s/:/: /' | tr '\n' '|')"
 if [ "$(nproc)" -gt 1 ]; then
-	exec ./scale
+	exec ./scale "$@"
 fi
 # Pages are swapped out to there.
 modprobe brd rd_nr=1 rd_size=16384 && mkswap /dev/ram0 >/dev/null &&

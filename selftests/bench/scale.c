@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
+ * scale [locks]
+ *
  * What a nested fault and an IPI cost when several vCPUs have them at a time, and
  * what the sender of an IPI pays when its target runs on another CPU: prints
- * lines as exits.c does. Of the former, a figure is the ticks of the TSC until all are
- * through, divided by how many there were. In a lab host that counts
- * instructions that is those of all CPUs, with what they spend on waiting for
- * each other.
+ * lines as exits.c does. Of the former, a figure is the instructions of all CPUs
+ * until all are through, with what they spend on waiting for each other, divided
+ * by how many faults or IPIs there were.
+ *
+ * With `locks`, on a kernel with lock statistics: what these locks were used for
+ * meanwhile. Lines have "lock", the measurement's name, vCPUs, faults or IPIs,
+ * class of the lock; times it was taken and waited for; longest and mean wait,
+ * longest and mean time that it was held, in microseconds.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -98,6 +104,61 @@ static void add_pages(struct vm *vm, u8 *mem)
 		die("slot 1");
 }
 
+/*
+ * An instruction of any CPU is a tick in QEMU. In Bochs as many as there are CPUs
+ * are one; and as a CPU without a vCPU polls, there are vCPUs for all.
+ */
+static unsigned int instructions_per_tick = 1, min_nr = 1, rounds = ROUNDS;
+
+static void adapt_to_bochs(void)
+{
+	instructions_per_tick = min_nr = sysconf(_SC_NPROCESSORS_ONLN);
+	rounds = 1; /* it is slow, and repeats exactly */
+}
+
+#define LOCK_STAT "/proc/lock_stat"
+
+static bool locks; /* are what is asked for */
+
+/* Begin anew, or end. */
+static void count_locks(bool on)
+{
+	if (!locks)
+		return;
+	if ((on && write_text(LOCK_STAT, "0")) ||
+	    write_text("/proc/sys/kernel/lock_stat", on ? "1" : "0"))
+		die("the kernel has no lock statistics");
+}
+
+/*
+ * A line has a name, a colon, and 12 numbers; others are about callers. No
+ * floating point: programs are built as guests are.
+ */
+static void print_locks(const char *name, unsigned int n, u64 operations)
+{
+	char line[512], wait_max[16], wait_avg[16], hold_max[16], hold_avg[16];
+	FILE *file = fopen(LOCK_STAT, "re");
+	u64 taken, waits;
+	char *numbers;
+
+	if (!file)
+		die(LOCK_STAT ": %m");
+	while (fgets(line, sizeof(line), file)) {
+		numbers = strrchr(line, ':');
+		if (!numbers ||
+		    sscanf(numbers,
+			   ": %*u %lu %*s %15s %*s %15s %*u %lu %*s %15s %*s %15s",
+			   &waits, wait_max, wait_avg, &taken, hold_max,
+			   hold_avg) != 6)
+			continue;
+		*numbers = '\0';
+		printf("lock\t%s\t%u\t%lu\t%s\t%lu\t%lu\t%s\t%s\t%s\t%s\n",
+		       name, n, operations, line + strspn(line, " "), taken,
+		       waits, wait_max, wait_avg, hold_max, hold_avg);
+	}
+	fclose(file);
+}
+
 static pthread_barrier_t ready;
 
 /* Its first stay in the guest is over when the clock starts. */
@@ -105,6 +166,7 @@ static void *vcpu_main(void *vcpu)
 {
 	if (vcpu_sync(vcpu) != 1)
 		die("%s", vcpu_describe(vcpu));
+	pthread_barrier_wait(&ready);
 	pthread_barrier_wait(&ready);
 	if (vcpu_sync(vcpu) != GUEST_DONE)
 		die("%s", vcpu_describe(vcpu));
@@ -114,18 +176,22 @@ static void *vcpu_main(void *vcpu)
 static u64 time_all(struct vcpu **vcpus, unsigned int n)
 {
 	pthread_t threads[MAX_NR];
+	u64 begin, ticks;
 	unsigned int i;
-	u64 begin;
 
 	pthread_barrier_init(&ready, NULL, n + 1);
 	for (i = 0; i < n; i++)
 		if (pthread_create(&threads[i], NULL, vcpu_main, vcpus[i]))
 			die("pthread_create");
 	pthread_barrier_wait(&ready);
+	count_locks(true);
+	pthread_barrier_wait(&ready);
 	begin = rdtsc();
 	for (i = 0; i < n; i++)
 		pthread_join(threads[i], NULL);
-	return rdtsc() - begin;
+	ticks = rdtsc() - begin;
+	count_locks(false);
+	return ticks * instructions_per_tick;
 }
 
 static struct vcpu *start_vcpu(struct vm *vm, unsigned int id,
@@ -179,14 +245,19 @@ static void print(const char *name, const char *what, unsigned int n,
 static void measure(const char *name, const char *what, void (*guest)(void),
 		    u64 operations, u8 *mem)
 {
-	u64 rounds[ROUNDS];
+	u64 figures[ROUNDS];
 	unsigned int n, i;
 
-	for (n = 1; n <= MAX_NR; n *= 2) {
-		for (i = 0; i < ROUNDS; i++)
-			rounds[i] =
+	for (n = min_nr; n <= MAX_NR; n *= 2) {
+		if (locks) {
+			time_round(n, guest, mem);
+			print_locks(name, n, n * operations);
+			continue;
+		}
+		for (i = 0; i < rounds; i++)
+			figures[i] =
 				time_round(n, guest, mem) / (n * operations);
-		print(name, what, n, rounds, ROUNDS);
+		print(name, what, n, figures, rounds);
 	}
 }
 
@@ -222,16 +293,21 @@ static void measure_sender(void)
 	vm_free(vm);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const u64 size = MAX_NR * PAGES * PAGE_SIZE;
 	u8 *mem = map_memory(size);
 
+	if (!lab_is_tcg())
+		adapt_to_bochs();
+	locks = argc > 1 && !strcmp(argv[1], "locks");
 	/* The host has all the pages, small ones. */
 	madvise(mem, size, MADV_NOHUGEPAGE);
 	memset(mem, 1, size);
 	measure("fault", "first write to a page", fault_guest, PAGES, mem);
 	measure("ipi", "IPI to the next vCPU, EOI", ipi_guest, IPIS, mem);
-	measure_sender();
+	/* The sender's own instructions, while QEMU runs no other CPU */
+	if (!locks && lab_is_tcg())
+		measure_sender();
 	return 0;
 }

@@ -29,6 +29,11 @@ struct lv_vm;
  * @LV_EXIT_CR: control register access, @cr
  * @LV_EXIT_DR: debug register access, @cr with nr 0 to 7
  * @LV_EXIT_TPR: the task priority dropped below the threshold (trap-like)
+ * @LV_EXIT_EOI: the guest ended an interrupt whose end matters to others; the
+ *	local APIC is done with it (trap-like), @apic
+ * @LV_EXIT_APIC_WRITE: the guest wrote a register of its local APIC, which has
+ *	not heard of it (trap-like), @apic
+ * @LV_EXIT_APIC_ACCESS: access to the page of the local APIC, @fault
  * @LV_EXIT_TIMER: the time given to @set_timer has come
  * @LV_EXIT_IO: port access, @io
  * @LV_EXIT_FAULT: violation of the nested page tables, @fault
@@ -61,6 +66,9 @@ enum lv_exit_reason {
 	LV_EXIT_CR,
 	LV_EXIT_DR,
 	LV_EXIT_TPR,
+	LV_EXIT_EOI,
+	LV_EXIT_APIC_WRITE,
+	LV_EXIT_APIC_ACCESS,
 	LV_EXIT_TIMER,
 	LV_EXIT_IO,
 	LV_EXIT_FAULT,
@@ -166,6 +174,12 @@ struct lv_exit {
 			u32 error;
 			u64 payload;
 		} ex;
+		/** @apic: @offset of the register and @val, or the @vector */
+		struct {
+			u16 offset;
+			u8 vector;
+			u32 val;
+		} apic;
 		/** @task: task switch, reported to user space */
 		struct {
 			u16 selector;
@@ -262,6 +276,8 @@ struct lv_tdp_format {
  * @vcpu_size: size of the backend's struct, which starts with a struct lv_vcpu
  * @tdp: format of the nested page tables, valid after @probe
  * @has_next_rip: exits say how long their instruction was
+ * @has_apic_page: the CPU may serve accesses to local APICs in xAPIC mode by
+ *	itself if they end in vm->apic_page; valid after @probe
  * @probe: check the CPU and the firmware; -ENODEV if it is another vendor's,
  *	-EOPNOTSUPP or -EACCES with one line in the log that says what to do;
  *	process context, once
@@ -289,8 +305,9 @@ struct lv_tdp_format {
  * @set_efer: the vCPU's efer changed
  * @set_root: use this nested page table from the next entry on
  * @set_tsc_offset: guest TSC = host TSC + @offset
- * @set_intercepts: the vCPU's guest_debug or exit settings changed: recompute
- *	intercepts and MSR permissions, and do what @set_dr7 does
+ * @set_intercepts: the vCPU's guest_debug, exit settings or local APIC's mode
+ *	changed: recompute intercepts and MSR permissions, decide on v->apicv, and
+ *	do what @set_dr7 does
  * @lend_drs: from here on the guest has the CPU's debug registers and its accesses
  *	do not exit, or (false) they do again, and the vCPU's dr6 and dr7 are what
  *	the guest made of them; interrupts off
@@ -319,6 +336,7 @@ struct lv_backend {
 	size_t vcpu_size;
 	struct lv_tdp_format tdp;
 	bool has_next_rip;
+	bool has_apic_page;
 
 	int (*probe)(void);
 	void (*exit)(void);

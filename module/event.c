@@ -267,11 +267,17 @@ static bool lv_inject_new_nmi(struct lv_vcpu *v, bool busy)
 	return true;
 }
 
+/* Other than vectors that the CPU delivers by itself. */
+static bool lv_must_inject(struct lv_vcpu *v)
+{
+	return v->user_irq >= 0 || lv_irqchip_must_inject(v);
+}
+
 static void lv_inject_new_irq(struct lv_vcpu *v, bool busy)
 {
 	int vector;
 
-	if (!lv_irq_pending(v)) {
+	if (!lv_must_inject(v)) {
 		if (v->run->request_interrupt_window &&
 		    v->vm->irqchip_mode != LV_IRQCHIP_KERNEL)
 			lv_call(irq_window)(v, true);
@@ -288,7 +294,7 @@ static void lv_inject_new_irq(struct lv_vcpu *v, bool busy)
 		return;
 	v->irq = (struct lv_event){ .type = LV_EVENT_IRQ, .vector = vector };
 	lv_inject_irq(v);
-	if (lv_irq_pending(v))
+	if (lv_must_inject(v))
 		lv_call(irq_window)(v, true);
 }
 
@@ -301,7 +307,7 @@ static void lv_update_tpr(struct lv_vcpu *v)
 	v->shown_cr8 = v->cr8;
 	if (!v->apic)
 		threshold = 15; /* user space has to hear of every change */
-	else if (!v->irq.type)
+	else if (!v->irq.type && !v->apicv)
 		threshold = lv_lapic_tpr_threshold(v->apic);
 	lv_call(set_tpr)(v, v->cr8, threshold);
 }

@@ -342,6 +342,14 @@ static int lv_handle_exception(struct lv_vcpu *v, const struct lv_exit *exit)
 
 /* ---- the rest ---- */
 
+static int lv_handle_device(struct lv_vcpu *v, struct lv_exit *exit)
+{
+	/* A page table in device memory cannot be walked. */
+	if (exit->fault.access & LV_ACCESS_WALK)
+		return lv_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, exit);
+	return lv_handle_mmio(v, exit);
+}
+
 static int lv_handle_fault(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	gpa_t gpa = exit->fault.gpa;
@@ -352,10 +360,7 @@ static int lv_handle_fault(struct lv_vcpu *v, struct lv_exit *exit)
 		v->stat.faults++;
 	if (out != -ENOENT)
 		return out;
-	/* A page table in device memory cannot be walked. */
-	if (exit->fault.access & LV_ACCESS_WALK)
-		return lv_internal_error(v, KVM_INTERNAL_ERROR_EMULATION, exit);
-	return lv_handle_mmio(v, exit);
+	return lv_handle_device(v, exit);
 }
 
 static int lv_handle_hlt(struct lv_vcpu *v, const struct lv_exit *exit)
@@ -454,6 +459,14 @@ int lv_handle_exit(struct lv_vcpu *v, struct lv_exit *exit)
 	case LV_EXIT_TPR:
 		lv_request(v, LV_REQ_EVENT);
 		return LV_RESUME;
+	case LV_EXIT_EOI:
+		lv_lapic_eoi_broadcast(v->apic, exit->apic.vector);
+		return LV_RESUME;
+	case LV_EXIT_APIC_WRITE:
+		lv_lapic_written(v->apic, exit->apic.offset, exit->apic.val);
+		return LV_RESUME;
+	case LV_EXIT_APIC_ACCESS:
+		return lv_handle_device(v, exit);
 	case LV_EXIT_CPUID:
 		return lv_handle_cpuid(v, exit);
 	case LV_EXIT_RDMSR:

@@ -194,6 +194,8 @@ struct lv_vcpu {
 	struct lv_vm *vm; /* once */
 	struct kvm_run *run; /* once; page 0 of the mmap */
 	struct lv_lapic *apic; /* once; NULL without in-kernel local APIC */
+	/* own: in the guest the CPU has @apic, and delivers its vectors */
+	bool apicv;
 
 	u64 cr0, cr2, cr3, cr4, efer; /* own; CR0.TS may be stale: lv_cr0() */
 	u8 cr8; /* own: as of the last exit */
@@ -302,6 +304,9 @@ struct lv_vm {
 
 	enum lv_irqchip_mode irqchip_mode; /* vm, read with READ_ONCE() */
 	struct lv_irqchip *irqchip; /* vm, then constant: irq/irqchip.c */
+	/* like @irqchip: see has_apic_page of the backend; or NULL */
+	struct page *apic_page;
+	bool apic_page_on; /* guests find it; never again once false (mmu.lock) */
 	struct lv_iobus *iobus; /* once: irq/iobus.c */
 	struct page *coalesced; /* once: struct kvm_coalesced_mmio_ring */
 
@@ -716,6 +721,8 @@ void lv_vcpu_timer_wait(struct lv_vcpu *v);
 /* Vector to inject now (acknowledged), or -1. */
 int lv_irqchip_ack(struct lv_vcpu *v);
 bool lv_irqchip_has_irq(struct lv_vcpu *v);
+bool lv_irqchip_must_inject(struct lv_vcpu *v);
+int lv_apic_page_off(struct lv_vcpu *v);
 
 /* In-kernel devices on the port and memory bus (irq/iobus.c); never sleeps */
 enum lv_space {

@@ -222,15 +222,23 @@ static int lv_user_apic_base(struct lv_vcpu *v, u64 base)
 /** lv_set_apic_base - write IA32_APIC_BASE; 0 or -EINVAL */
 int lv_set_apic_base(struct lv_vcpu *v, u64 base, bool host)
 {
+	const u64 fixed = PAGE_MASK | LV_APIC_BASE_ENABLE | LV_APIC_BASE_X2APIC;
 	int err;
 
 	if (base >> v->phys_bits)
 		return -EINVAL;
+	if ((base & fixed) != (LV_APIC_DEFAULT_BASE | LV_APIC_BASE_ENABLE)) {
+		err = lv_apic_page_off(v);
+		if (err)
+			return err;
+	}
 	err = v->apic ? lv_lapic_set_base(v->apic, base, host)
 		      : lv_user_apic_base(v, base);
-	if (!err)
-		lv_cpuid_refresh(v);
-	return err;
+	if (err)
+		return err;
+	lv_backend->set_intercepts(v);
+	lv_cpuid_refresh(v);
+	return 0;
 }
 
 LV_GET(apic_base)

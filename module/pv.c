@@ -408,7 +408,9 @@ void lv_pv_eoi_before_entry(struct lv_vcpu *v)
 	u8 flag = KVM_PV_EOI_ENABLED;
 	int idx;
 
-	if (!v->apic || v->pv_eoi.armed || !lv_lapic_pv_eoi_safe(v->apic))
+	/* A CPU that ends interrupts without exits does better. */
+	if (!v->apic || v->apicv || v->pv_eoi.armed ||
+	    !lv_lapic_pv_eoi_safe(v->apic))
 		return;
 	idx = srcu_read_lock(&v->vm->mem.srcu);
 	v->pv_eoi.armed =

@@ -333,6 +333,8 @@ LV_IOCTL(tpr_access_reporting)
 	if (ctl->flags)
 		return -EINVAL;
 	v->report_tpr = ctl->enabled;
+	if (v->report_tpr)
+		lv_apic_page_off(v);
 	return 0;
 }
 
@@ -423,6 +425,8 @@ LV_IOCTL(set_guest_debug)
 		memcpy(v->debug_dr, dbg->arch.debugreg, sizeof(v->debug_dr));
 		v->debug_dr7 = dbg->arch.debugreg[7] & 0xffff2bff;
 	}
+	if (v->guest_debug & KVM_GUESTDBG_BLOCKIRQ)
+		lv_apic_page_off(v);
 	lv_backend->set_intercepts(v);
 	lv_request(v, LV_REQ_EVENT); /* KVM_GUESTDBG_BLOCKIRQ */
 	return 0;

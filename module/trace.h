@@ -9,27 +9,29 @@
 
 #include "labvisor.h"
 
-#define LV_EXIT_NAMES                                                       \
-	{ LV_EXIT_HOST, "host" }, { LV_EXIT_ENTRY_FAILED, "entry_failed" }, \
-		{ LV_EXIT_EXCEPTION, "exception" },                         \
-		{ LV_EXIT_IRQ_WINDOW, "irq_window" },                       \
-		{ LV_EXIT_NMI_WINDOW, "nmi_window" },                       \
-		{ LV_EXIT_CPUID, "cpuid" }, { LV_EXIT_RDMSR, "rdmsr" },     \
-		{ LV_EXIT_WRMSR, "wrmsr" }, { LV_EXIT_CR, "cr" },           \
-		{ LV_EXIT_DR, "dr" }, { LV_EXIT_TPR, "tpr" },               \
-		{ LV_EXIT_TIMER, "timer" }, { LV_EXIT_IO, "io" },           \
-		{ LV_EXIT_FAULT, "fault" }, { LV_EXIT_HLT, "hlt" },         \
-		{ LV_EXIT_PAUSE, "pause" }, { LV_EXIT_MONITOR, "monitor" }, \
-		{ LV_EXIT_MWAIT, "mwait" }, { LV_EXIT_INVD, "invd" },       \
-		{ LV_EXIT_WBINVD, "wbinvd" }, { LV_EXIT_XSETBV, "xsetbv" }, \
-		{ LV_EXIT_RDTSC, "rdtsc" }, { LV_EXIT_RDTSCP, "rdtscp" },   \
-		{ LV_EXIT_RDPMC, "rdpmc" },                                 \
-		{ LV_EXIT_HYPERCALL, "hypercall" },                         \
-		{ LV_EXIT_TASK_SWITCH, "task_switch" },                     \
-		{ LV_EXIT_SHUTDOWN, "shutdown" },                           \
-		{ LV_EXIT_UNDEFINED, "undefined" },                         \
-	{                                                                   \
-		LV_EXIT_UNKNOWN, "unknown"                                  \
+#define LV_EXIT_NAMES                                                         \
+	{ LV_EXIT_HOST, "host" }, { LV_EXIT_ENTRY_FAILED, "entry_failed" },   \
+		{ LV_EXIT_EXCEPTION, "exception" },                           \
+		{ LV_EXIT_IRQ_WINDOW, "irq_window" },                         \
+		{ LV_EXIT_NMI_WINDOW, "nmi_window" },                         \
+		{ LV_EXIT_CPUID, "cpuid" }, { LV_EXIT_RDMSR, "rdmsr" },       \
+		{ LV_EXIT_WRMSR, "wrmsr" }, { LV_EXIT_CR, "cr" },             \
+		{ LV_EXIT_DR, "dr" }, { LV_EXIT_TPR, "tpr" },                 \
+		{ LV_EXIT_EOI, "eoi" }, { LV_EXIT_APIC_WRITE, "apic_write" }, \
+		{ LV_EXIT_APIC_ACCESS, "apic_access" },                       \
+		{ LV_EXIT_TIMER, "timer" }, { LV_EXIT_IO, "io" },             \
+		{ LV_EXIT_FAULT, "fault" }, { LV_EXIT_HLT, "hlt" },           \
+		{ LV_EXIT_PAUSE, "pause" }, { LV_EXIT_MONITOR, "monitor" },   \
+		{ LV_EXIT_MWAIT, "mwait" }, { LV_EXIT_INVD, "invd" },         \
+		{ LV_EXIT_WBINVD, "wbinvd" }, { LV_EXIT_XSETBV, "xsetbv" },   \
+		{ LV_EXIT_RDTSC, "rdtsc" }, { LV_EXIT_RDTSCP, "rdtscp" },     \
+		{ LV_EXIT_RDPMC, "rdpmc" },                                   \
+		{ LV_EXIT_HYPERCALL, "hypercall" },                           \
+		{ LV_EXIT_TASK_SWITCH, "task_switch" },                       \
+		{ LV_EXIT_SHUTDOWN, "shutdown" },                             \
+		{ LV_EXIT_UNDEFINED, "undefined" },                           \
+	{                                                                     \
+		LV_EXIT_UNKNOWN, "unknown"                                    \
 	}
 
 TRACE_EVENT(lv_entry, TP_PROTO(struct lv_vcpu *v), TP_ARGS(v),

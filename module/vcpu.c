@@ -200,9 +200,10 @@ static void lv_cr8_moved(struct lv_vcpu *v)
 	 BIT(LV_EXIT_RDTSC) | BIT(LV_EXIT_RDTSCP) | BIT(LV_EXIT_IO))
 
 /* Exits that are none. */
-#define LV_EVENTS_WITHOUT_MEMORY                        \
-	(BIT(LV_EXIT_IRQ_WINDOW) | BIT(LV_EXIT_TIMER) | \
-	 BIT(LV_EXIT_NMI_WINDOW) | BIT(LV_EXIT_TPR))
+#define LV_EVENTS_WITHOUT_MEMORY                                         \
+	(BIT(LV_EXIT_IRQ_WINDOW) | BIT(LV_EXIT_TIMER) |                  \
+	 BIT(LV_EXIT_NMI_WINDOW) | BIT(LV_EXIT_TPR) | BIT(LV_EXIT_EOI) | \
+	 BIT(LV_EXIT_APIC_WRITE))
 
 /* If their length is known, not even the instruction has to be fetched. */
 static __always_inline int lv_handle_with_memory(struct lv_vcpu *v,

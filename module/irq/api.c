@@ -24,6 +24,13 @@ static struct lv_irqchip *chip_with_pit(struct lv_vm *vm)
 	return chip && smp_load_acquire(&chip->has_pit) ? chip : NULL;
 }
 
+static void lv_apic_page_free(struct lv_vm *vm)
+{
+	if (vm->apic_page)
+		__free_page(vm->apic_page);
+	vm->apic_page = NULL;
+}
+
 static int create(struct lv_vm *vm, enum lv_irqchip_mode mode)
 {
 	bool in_kernel = mode == LV_IRQCHIP_KERNEL;
@@ -33,7 +40,10 @@ static int create(struct lv_vm *vm, enum lv_irqchip_mode mode)
 
 	chip = kzalloc(sizeof(*chip), GFP_KERNEL_ACCOUNT);
 	table = kvzalloc(struct_size(table, route, gsis), GFP_KERNEL_ACCOUNT);
-	if (!chip || !table) {
+	if (lv_backend->has_apic_page)
+		vm->apic_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!chip || !table || (lv_backend->has_apic_page && !vm->apic_page)) {
+		lv_apic_page_free(vm);
 		kvfree(table);
 		kfree(chip);
 		return -ENOMEM;
@@ -51,6 +61,7 @@ static int create(struct lv_vm *vm, enum lv_irqchip_mode mode)
 	lv_hrtimer_setup(&chip->pit_timer, lv_pit_timer_fn, CLOCK_MONOTONIC,
 			 HRTIMER_MODE_ABS_PINNED_HARD);
 	lv_irqfd_init(chip);
+	vm->apic_page_on = vm->apic_page;
 	WRITE_ONCE(vm->irqchip_mode, mode);
 	smp_store_release(&vm->irqchip, chip);
 	return 0;
@@ -68,6 +79,7 @@ void lv_irqchip_free(struct lv_vm *vm)
 	kvfree(rcu_dereference_protected(chip->routing, true));
 	kfree(chip);
 	vm->irqchip = NULL;
+	lv_apic_page_free(vm);
 }
 
 LV_IOCTL(create_irqchip)

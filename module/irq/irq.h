@@ -134,6 +134,7 @@ struct lv_lapic {
 	bool has_tsc_deadline; /* it may select TSC-deadline mode (own) */
 	u64 base; /* IA32_APIC_BASE (own, once) */
 	u32 regs[LAPIC_NR_REGS]; /* those that are plain storage (own, once) */
+	unsigned long changed; /* a bit each, for lv_lapic_to_page() (own) */
 	u64 tsc_deadline; /* IA32_TSC_DEADLINE (own, and timer expiry) */
 	/*
 	 * Host time of the next timer expiry, 0 if stopped (own, and timer
@@ -187,6 +188,10 @@ int lv_lapic_accept(struct lv_lapic *apic, const struct lv_apic_msg *msg);
 void lv_lapic_timer_expired(struct lv_lapic *apic);
 bool lv_lapic_accepts_pic(const struct lv_lapic *apic);
 
+u16 lv_lapic_move_to_page(struct lv_lapic *apic, u32 *page);
+void lv_lapic_move_from_page(struct lv_lapic *apic, u32 *page, u16 status);
+void lv_lapic_written(struct lv_lapic *apic, u32 offset, u32 val);
+
 void lv_lapic_get_state(struct lv_lapic *apic, struct kvm_lapic_state *state);
 int lv_lapic_set_state(struct lv_lapic *apic,
 		       const struct kvm_lapic_state *state);
@@ -230,6 +235,41 @@ static inline bool lv_lapic_pv_eoi_safe(const struct lv_lapic *apic)
 	return vector >= 0 && !READ_ONCE(apic->irr_pending) &&
 	       !test_bit(vector, apic->tmr) &&
 	       !test_bit(vector, apic->bus->edge_eoi);
+}
+
+/* Registers in the page that stands for the APIC in the guest. */
+static inline u32 *lv_lapic_page_reg(u32 *page, unsigned int reg)
+{
+	return page + 4 * reg;
+}
+
+/*
+ * lv_lapic_to_page - give the APIC to a CPU that works on @page (SDM vol. 3,
+ * "APIC Virtualization and Virtual Interrupts"), until lv_lapic_from_page().
+ * What is pending or in service moves there; what others make pending meanwhile
+ * stays here.
+ * Return: highest vector that is pending, and that in service above it.
+ */
+static inline u16 lv_lapic_to_page(struct lv_lapic *apic, u32 *page)
+{
+	if (likely(!apic->changed && !READ_ONCE(apic->irr_pending) &&
+		   apic->isr_highest < 0))
+		return 0;
+	return lv_lapic_move_to_page(apic, page);
+}
+
+/** lv_lapic_from_page - take it back; @status is as the CPU left it */
+static inline void lv_lapic_from_page(struct lv_lapic *apic, u32 *page,
+				      u16 status)
+{
+	apic->regs[LAPIC_TPR] = *lv_lapic_page_reg(page, LAPIC_TPR);
+	/* It writes a self-IPI, and where others go, without a word. */
+	if (!lv_lapic_x2apic(apic)) {
+		apic->regs[LAPIC_ICR] = *lv_lapic_page_reg(page, LAPIC_ICR);
+		apic->regs[LAPIC_ICR2] = *lv_lapic_page_reg(page, LAPIC_ICR2);
+	}
+	if (status || apic->isr_highest >= 0)
+		lv_lapic_move_from_page(apic, page, status);
 }
 
 /* ---- interrupt lines ---- */

@@ -480,16 +480,44 @@ bool lv_irqchip_mmio(struct lv_vcpu *v, gpa_t gpa, unsigned int len, u8 *data,
 
 /* ---- vCPUs ---- */
 
-/** lv_irqchip_has_irq - can lv_irqchip_ack() give a vector? */
+/*
+ * lv_apic_page_off - from here on accesses to the local APICs' page exit: one of
+ * them is not there any more, or user space wants to hear of them. The page is
+ * the VM's, so that is for all vCPUs. 0 or LV_SLEEPABLE
+ */
+int lv_apic_page_off(struct lv_vcpu *v)
+{
+	struct lv_vm *vm = v->vm;
+
+	if (!READ_ONCE(vm->apic_page_on))
+		return 0;
+	if (v->atomic)
+		return LV_SLEEPABLE;
+	write_lock(&vm->mmu.lock);
+	WRITE_ONCE(vm->apic_page_on, false);
+	lv_tdp_change(vm, LV_TDP_ZAP, LV_APIC_GFN, LV_APIC_GFN + 1, false);
+	write_unlock(&vm->mmu.lock);
+	return 0;
+}
+
+static bool pic_waits(struct lv_lapic *apic)
+{
+	return lv_pic_pending(&chip_of(apic)->pic) &&
+	       lv_lapic_accepts_pic(apic);
+}
+
+/** lv_irqchip_has_irq - does a vector wait for the vCPU? */
 bool lv_irqchip_has_irq(struct lv_vcpu *v)
 {
 	struct lv_lapic *apic = v->apic;
 
-	if (!apic)
-		return false;
-	return lv_lapic_pending(apic) >= 0 ||
-	       (lv_pic_pending(&chip_of(apic)->pic) &&
-		lv_lapic_accepts_pic(apic));
+	return apic && (lv_lapic_pending(apic) >= 0 || pic_waits(apic));
+}
+
+/** lv_irqchip_must_inject - can lv_irqchip_ack() give a vector? */
+bool lv_irqchip_must_inject(struct lv_vcpu *v)
+{
+	return v->apicv ? pic_waits(v->apic) : lv_irqchip_has_irq(v);
 }
 
 /** lv_irqchip_ack - acknowledge: the vector to inject, or -1 */
@@ -500,12 +528,12 @@ int lv_irqchip_ack(struct lv_vcpu *v)
 
 	if (!apic)
 		return -1;
-	if (lv_pic_pending(&chip_of(apic)->pic) && lv_lapic_accepts_pic(apic)) {
+	if (pic_waits(apic)) {
 		vector = pic_ack(chip_of(apic));
 		if (vector >= 0)
 			return vector;
 	}
-	vector = lv_lapic_pending(apic);
+	vector = v->apicv ? -1 : lv_lapic_pending(apic);
 	if (vector >= 0)
 		lv_lapic_ack(apic, vector);
 	return vector;

@@ -177,6 +177,7 @@ void lv_lapic_set_tpr(struct lv_lapic *apic, u8 tpr)
 	u8 old = lv_lapic_tpr(apic);
 
 	apic->regs[LAPIC_TPR] = tpr;
+	apic->changed |= BIT(LAPIC_TPR);
 	if (tpr < old)
 		priority_lowered(apic);
 }
@@ -437,6 +438,7 @@ static void write_spiv(struct lv_lapic *apic, u32 val)
 	WRITE_ONCE(apic->regs[LAPIC_SPIV], val);
 	if (val & LV_SPIV_ENABLE)
 		return;
+	apic->changed |= LVT_REGS;
 	for (reg = LAPIC_LVT_TIMER; reg <= LAPIC_LVT_ERROR; reg++)
 		WRITE_ONCE(apic->regs[reg], apic->regs[reg] | LVT_MASKED);
 }
@@ -452,6 +454,7 @@ static void write_lvt(struct lv_lapic *apic, unsigned int reg, u32 val)
 		if ((val ^ apic->regs[reg]) & LVT_TSC_DEADLINE) {
 			timer_stop(apic);
 			apic->regs[LAPIC_TIMER_INIT] = 0;
+			apic->changed |= R(TIMER_INIT);
 		}
 	}
 	WRITE_ONCE(apic->regs[reg], val);
@@ -463,6 +466,7 @@ static void write_lvt(struct lv_lapic *apic, unsigned int reg, u32 val)
 /* @val holds writable bits only. */
 static void write_reg(struct lv_lapic *apic, unsigned int reg, u32 val)
 {
+	apic->changed |= BIT(reg);
 	switch (reg) {
 	case LAPIC_EOI:
 		lv_lapic_eoi(apic);
@@ -566,6 +570,98 @@ int lv_lapic_wrmsr(struct lv_lapic *apic, u32 msr, u64 val)
 	return 0;
 }
 
+/* ---- the page that stands for the APIC in the guest ---- */
+
+/* Registers in it that have to be as they are here. */
+#define PAGE_SHOWN \
+	(XAPIC_READABLE & ~(R(PPR) | R(APR) | BITMAP_REGS | R(TIMER_COUNT)))
+
+/* Move what is pending; the highest vector, or 0. */
+static u8 irr_to_page(struct lv_lapic *apic, u32 *page)
+{
+	unsigned long irr;
+	unsigned int i;
+	u8 highest = 0;
+
+	/* As in lv_lapic_ack(). */
+	WRITE_ONCE(apic->irr_pending, false);
+	smp_mb();
+	for (i = 0; i < BITS_TO_LONGS(LV_VECTORS); i++) {
+		if (!READ_ONCE(apic->irr[i]))
+			continue;
+		irr = xchg(&apic->irr[i], 0);
+		*lv_lapic_page_reg(page, LAPIC_IRR + 2 * i) = irr;
+		*lv_lapic_page_reg(page, LAPIC_IRR + 2 * i + 1) = irr >> 32;
+		*lv_lapic_page_reg(page, LAPIC_TMR + 2 * i) = apic->tmr[i];
+		*lv_lapic_page_reg(page, LAPIC_TMR + 2 * i + 1) =
+			apic->tmr[i] >> 32;
+		highest = i * BITS_PER_LONG + __fls(irr);
+	}
+	return highest;
+}
+
+static void irr_from_page(struct lv_lapic *apic, u32 *page)
+{
+	unsigned long irr;
+	unsigned int i;
+
+	for (i = 0; i < LV_VECTORS / 32; i++) {
+		for (irr = *lv_lapic_page_reg(page, LAPIC_IRR + i); irr;
+		     irr &= irr - 1)
+			set_bit(i * 32 + __ffs(irr), apic->irr);
+		*lv_lapic_page_reg(page, LAPIC_IRR + i) = 0;
+	}
+	WRITE_ONCE(apic->irr_pending, true);
+}
+
+/* The slow half of lv_lapic_to_page(). */
+u16 lv_lapic_move_to_page(struct lv_lapic *apic, u32 *page)
+{
+	unsigned long regs = apic->changed & PAGE_SHOWN;
+	unsigned int i;
+	u8 pending = 0;
+
+	for (; regs; regs &= regs - 1)
+		*lv_lapic_page_reg(page, __ffs(regs)) =
+			read_reg(apic, __ffs(regs));
+	apic->changed = 0;
+	if (READ_ONCE(apic->irr_pending))
+		pending = irr_to_page(apic, page);
+	if (apic->isr_highest < 0)
+		return pending;
+	for (i = 0; i < LV_VECTORS / 32; i++)
+		*lv_lapic_page_reg(page, LAPIC_ISR + i) = apic->bitmap[i];
+	return apic->isr_highest << 8 | pending;
+}
+
+/* The slow half of lv_lapic_from_page(). */
+void lv_lapic_move_from_page(struct lv_lapic *apic, u32 *page, u16 status)
+{
+	bool in_service = status >> 8;
+	unsigned int i;
+
+	if (status & 0xff)
+		irr_from_page(apic, page);
+	if (!in_service && apic->isr_highest < 0)
+		return;
+	for (i = 0; i < LV_VECTORS / 32; i++) {
+		apic->bitmap[i] = *lv_lapic_page_reg(page, LAPIC_ISR + i);
+		*lv_lapic_page_reg(page, LAPIC_ISR + i) = 0;
+	}
+	apic->isr_highest = in_service ? status >> 8 : -1;
+}
+
+/** lv_lapic_written - the guest wrote @val to a register in the page */
+void lv_lapic_written(struct lv_lapic *apic, u32 offset, u32 val)
+{
+	u32 reg = offset >> 4;
+
+	if (find_reg(&reg, XAPIC_WRITABLE | R(SELF_IPI)))
+		write_reg(apic, reg, val & writable_bits[reg]);
+	else if (find_reg(&reg, PAGE_SHOWN))
+		apic->changed |= BIT(reg);
+}
+
 /* ---- life cycle and state ---- */
 
 /** lv_lapic_reset - what INIT does: all but ID and base */
@@ -576,6 +672,7 @@ void lv_lapic_reset(struct lv_lapic *apic)
 	timer_stop(apic);
 	memset(apic->bitmap, 0, sizeof(apic->bitmap));
 	memset(apic->regs, 0, sizeof(apic->regs));
+	apic->changed = ~0ul;
 	apic->errors = 0;
 	apic->irr_pending = false;
 	apic->isr_highest = -1;
@@ -619,6 +716,7 @@ int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host)
 		return -EINVAL;
 
 	WRITE_ONCE(apic->base, base);
+	apic->changed = ~0ul;
 	if (!host && old && !mode)
 		lv_lapic_reset(apic);
 	/* The PIC gets past an APIC that is off. */
@@ -682,6 +780,7 @@ int lv_lapic_set_state(struct lv_lapic *apic,
 	timer_stop(apic);
 	for (reg = 0; reg < LAPIC_NR_REGS; reg++)
 		set_state_reg(apic, reg, state_reg(state, reg));
+	apic->changed = ~0ul;
 	apic->isr_highest = highest_vector(apic->isr);
 	apic->irr_pending = true;
 

@@ -26,7 +26,7 @@ struct host_page {
 
 /** struct fault - a fault on the way; @level is known once the host's page is */
 struct fault {
-	const struct lv_slot *slot;
+	const struct lv_slot *slot; /* NULL: the page of local APICs */
 	gfn_t gfn;
 	hva_t hva;
 	bool write;
@@ -101,13 +101,31 @@ static u64 make_leaf(const struct host_page *page, int level, bool write)
 	return leaf;
 }
 
+static bool is_apic_page(struct lv_vm *vm, gfn_t gfn)
+{
+	return gfn == LV_APIC_GFN && READ_ONCE(vm->apic_page_on);
+}
+
+/* Nothing is ever read or written there: the CPU sees to it. */
+static int map_apic_page(struct lv_vcpu *v)
+{
+	struct lv_vm *vm = v->vm;
+
+	if (!is_apic_page(vm, LV_APIC_GFN))
+		return -ENOENT;
+	return lv_tdp_map(vm, &v->mmu_cache, LV_APIC_GFN, 1,
+			  __sme_set(page_to_phys(vm->apic_page)) |
+				  fmt->present | fmt->write | fmt->accessed |
+				  fmt->dirty | fmt->memtype_wb);
+}
+
 /*
  * Map the page if the host has it in its page tables; mmu.lock is held for
  * reading. An invalidation that starts from here on waits for the lock, so it
  * will find the new entry; one that is over has changed what we read.
  *
  * Return: 0, errors of lv_tdp_map(), or -EAGAIN: fault the page in first, or
- * -EBUSY: the host is just changing it.
+ * -EBUSY: the host is just changing it, or -ENOENT: it is no memory.
  */
 static int map_locked(struct lv_vcpu *v, struct fault *f)
 {
@@ -118,6 +136,8 @@ static int map_locked(struct lv_vcpu *v, struct fault *f)
 	bool found, writable;
 	int ret;
 
+	if (unlikely(!slot))
+		return map_apic_page(v);
 	if (unlikely(mmu->invalidating) && f->hva >= mmu->inv_start &&
 	    f->hva < mmu->inv_end)
 		return -EBUSY;
@@ -205,13 +225,17 @@ int lv_mmu_fault(struct lv_vcpu *v, gpa_t gpa, u32 access)
 	int ret;
 
 	f.slot = lv_slot_find(lv_slots(v->vm), f.gfn);
-	if (!f.slot || (f.write && f.slot->flags & KVM_MEM_READONLY))
+	if (f.slot)
+		f.hva = lv_slot_hva(f.slot, f.gfn);
+	if (f.slot ? f.write && f.slot->flags & KVM_MEM_READONLY
+		   : !is_apic_page(v->vm, f.gfn) || access & LV_ACCESS_FETCH)
 		return -ENOENT;
-	f.hva = lv_slot_hva(f.slot, f.gfn);
 	for (;;) {
 		ret = try_map(v, &f);
 		if (!ret)
 			return LV_RESUME;
+		if (ret == -ENOENT)
+			return ret;
 		if (v->atomic)
 			return LV_SLEEPABLE;
 		ret = resolve(v, &f, ret);

@@ -67,6 +67,14 @@ static struct lv_slots *slots_edit(const struct lv_slots *old,
 	return new;
 }
 
+static void change_range(struct lv_vm *vm, enum lv_tdp_op op, gfn_t gfn,
+			 u64 npages)
+{
+	write_lock(&vm->mmu.lock);
+	lv_tdp_change(vm, op, gfn, gfn + npages, true);
+	write_unlock(&vm->mmu.lock);
+}
+
 /*
  * Nobody uses older slots, or what is only in them, after this. Waiting is
  * cheaper than call_srcu(): the grace period that would begin is not expedited,
@@ -80,14 +88,9 @@ static void slots_publish(struct lv_vm *vm, struct lv_slots *new)
 	rcu_assign_pointer(vm->mem.slots, new);
 	synchronize_srcu_expedited(&vm->mem.srcu);
 	kvfree(old);
-}
-
-static void change_range(struct lv_vm *vm, enum lv_tdp_op op,
-			 const struct lv_slot *slot)
-{
-	write_lock(&vm->mmu.lock);
-	lv_tdp_change(vm, op, slot->gfn, slot->gfn + slot->npages, true);
-	write_unlock(&vm->mmu.lock);
+	/* Memory covers the page of the local APICs. */
+	if (vm->apic_page && lv_slot_find(new, LV_APIC_GFN))
+		change_range(vm, LV_TDP_ZAP, LV_APIC_GFN, 1);
 }
 
 /* Delete @slot, or move it to where @to is. */
@@ -110,7 +113,7 @@ static int slot_remove(struct lv_vm *vm, const struct lv_slot *slot,
 		return -ENOMEM;
 	}
 	slots_publish(vm, first);
-	change_range(vm, LV_TDP_ZAP, &gone);
+	change_range(vm, LV_TDP_ZAP, gone.gfn, gone.npages);
 	slots_publish(vm, second);
 	if (!to || to->dirty != gone.dirty)
 		kvfree(gone.dirty);
@@ -133,7 +136,8 @@ static int slot_replace(struct lv_vm *vm, const struct lv_slot *old,
 	 * The log was turned on: have writes fault, page by page. Or off: zap,
 	 * for large mappings to come back.
 	 */
-	change_range(vm, new->dirty ? LV_TDP_PROTECT : LV_TDP_ZAP, new);
+	change_range(vm, new->dirty ? LV_TDP_PROTECT : LV_TDP_ZAP, new->gfn,
+		     new->npages);
 	kvfree(dirty);
 	return 0;
 }

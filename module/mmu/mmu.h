@@ -17,6 +17,9 @@
 struct lv_vm;
 struct lv_vcpu;
 
+/* Where local APICs are in xAPIC mode, if nobody moves them. */
+#define LV_APIC_GFN (0xfee00000 >> 12)
+
 /* struct lv_slot - guest physical memory backed by the launcher's memory */
 struct lv_slot {
 	gfn_t gfn; /* first guest frame */

@@ -13,8 +13,7 @@
 
 DEFINE_PER_CPU(struct vmx_cpu, vmx_cpu);
 
-hpa_t vmx_msr_bitmap_pa;
-static struct page *vmx_msr_bitmap;
+u8 *vmx_msr_bitmap[VMX_NR_BITMAPS];
 
 static int vmx_check_cpu(void)
 {
@@ -59,22 +58,31 @@ static bool vmx_is_switched(u32 msr)
 	return false;
 }
 
-static int vmx_alloc_bitmap(void)
+/* Those of x2APIC mode that the CPU virtualises both ways, or writes of. */
+static void vmx_allow_x2apic(u8 *map)
+{
+	vmx_allow_msr(map, LV_X2APIC_MSR + LAPIC_TPR, false);
+	vmx_allow_msr(map, LV_X2APIC_MSR + LAPIC_TPR, true);
+	vmx_allow_msr(map, LV_X2APIC_MSR + LAPIC_EOI, true);
+	vmx_allow_msr(map, LV_X2APIC_MSR + LAPIC_SELF_IPI, true);
+}
+
+static int vmx_alloc_bitmap(enum vmx_bitmap which)
 {
 	unsigned int i;
-	u8 *map;
+	u8 *map = (void *)__get_free_page(GFP_KERNEL);
 
-	vmx_msr_bitmap = alloc_page(GFP_KERNEL);
-	if (!vmx_msr_bitmap)
+	vmx_msr_bitmap[which] = map;
+	if (!map)
 		return -ENOMEM;
-	map = page_address(vmx_msr_bitmap);
 	memset(map, 0xff, PAGE_SIZE);
 	for (i = 0; i < lv_nr_hw_msrs; i++) {
 		vmx_allow_msr(map, lv_hw_msrs[i], false);
 		if (!vmx_is_switched(lv_hw_msrs[i]))
 			vmx_allow_msr(map, lv_hw_msrs[i], true);
 	}
-	vmx_msr_bitmap_pa = page_to_phys(vmx_msr_bitmap);
+	if (which == VMX_BITMAP_X2APIC)
+		vmx_allow_x2apic(map);
 	return 0;
 }
 
@@ -88,8 +96,8 @@ static void vmx_exit_backend(void)
 		if (c->vmxon)
 			__free_page(c->vmxon);
 	}
-	if (vmx_msr_bitmap)
-		__free_page(vmx_msr_bitmap);
+	free_page((unsigned long)vmx_msr_bitmap[VMX_BITMAP]);
+	free_page((unsigned long)vmx_msr_bitmap[VMX_BITMAP_X2APIC]);
 	vmx_mitigations_exit();
 }
 
@@ -113,7 +121,8 @@ static int vmx_probe(void)
 
 	if (err)
 		return err;
-	err = vmx_mitigations_init() ?: vmx_alloc_bitmap() ?: vmx_alloc_cpus();
+	err = vmx_mitigations_init() ?: vmx_alloc_bitmap(VMX_BITMAP) ?:
+	      vmx_alloc_bitmap(VMX_BITMAP_X2APIC) ?: vmx_alloc_cpus();
 	if (err)
 		vmx_exit_backend();
 	return err;

@@ -5,12 +5,18 @@
  */
 #define pr_fmt(fmt) "labvisor: " fmt
 
+#include <linux/module.h>
 #include <asm/msr.h>
 #include <asm/processor.h>
 
 #include "vmx.h"
 
-struct vmx_caps vmx_caps;
+struct vmx_caps vmx_caps = { .apicv = true };
+
+module_param_named(apicv, vmx_caps.apicv, bool, 0444);
+MODULE_PARM_DESC(
+	apicv,
+	"have Intel CPUs that can do it deliver interrupts to guests (APIC virtualization)");
 
 #define VMX_HAS_TRUE_CONTROLS BIT_ULL(55) /* of IA32_VMX_BASIC */
 
@@ -33,9 +39,10 @@ struct vmx_caps vmx_caps;
 #define VMX_CPU2_OPTIONAL                                             \
 	(SECONDARY_EXEC_ENABLE_VPID | SECONDARY_EXEC_WBINVD_EXITING | \
 	 SECONDARY_EXEC_PAUSE_LOOP_EXITING)
-/* By what CPUID shows the guest. */
-#define VMX_CPU2_DYNAMIC \
-	(SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID)
+/* By what CPUID shows the guest, and by the mode of its local APIC. */
+#define VMX_CPU2_DYNAMIC                                                \
+	(SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID | \
+	 VMX_CPU2_APICV)
 #define VMX_EXIT_REQUIRED                                             \
 	(VM_EXIT_HOST_ADDR_SPACE_SIZE | VM_EXIT_SAVE_DEBUG_CONTROLS | \
 	 VM_EXIT_LOAD_IA32_PAT | VM_EXIT_SAVE_IA32_PAT |              \
@@ -192,5 +199,8 @@ int vmx_probe_caps(void)
 	vmx_caps.cpu &= ~VMX_CPU_DYNAMIC;
 	vmx_caps.cpu2_may &= vmx_caps.cpu2 | VMX_CPU2_DYNAMIC;
 	vmx_caps.tpr_shadow = vmx_caps.cpu & CPU_BASED_TPR_SHADOW;
+	vmx_caps.apicv = vmx_caps.apicv && vmx_caps.tpr_shadow &&
+			 !(VMX_CPU2_APICV & ~vmx_caps.cpu2_may);
+	vmx_backend.has_apic_page = vmx_caps.apicv;
 	return 0;
 }

@@ -131,6 +131,27 @@ static void check_rip_and_events(void)
 	      "pending debug exceptions", "BS and RFLAGS.TF in a shadow");
 }
 
+/* SDM vol. 3, VM-Execution Control Fields, as far as APICs are concerned. */
+static void check_apic(void)
+{
+	u32 cpu2 = vmcs_read(SECONDARY_VM_EXEC_CONTROL);
+	bool shadow = vmcs_read(CPU_BASED_VM_EXEC_CONTROL) &
+		      CPU_BASED_TPR_SHADOW;
+	u32 accesses = cpu2 & SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES;
+
+	if (!vmx_caps.apicv)
+		return;
+	pr_info("  APIC: page %llx accesses to %llx interrupt status %llx\n",
+		vmcs_read(VIRTUAL_APIC_PAGE_ADDR), vmcs_read(APIC_ACCESS_ADDR),
+		vmcs_read(GUEST_INTR_STATUS));
+	wrong(cpu2 & VMX_CPU2_APICV & ~accesses && !shadow,
+	      "secondary controls", "APIC virtualization without TPR shadow");
+	wrong(accesses && cpu2 & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE,
+	      "secondary controls", "both xAPIC and x2APIC mode");
+	wrong(accesses && !vmcs_read(APIC_ACCESS_ADDR), "APIC-access address",
+	      "none");
+}
+
 void vmx_dump(struct lv_vcpu *v)
 {
 	pr_info("VMCS of vCPU %d: exit reason %llx qualification %llx instruction error %llu\n",
@@ -154,4 +175,5 @@ void vmx_dump(struct lv_vcpu *v)
 	check_segments();
 	check_control_registers();
 	check_rip_and_events();
+	check_apic();
 }

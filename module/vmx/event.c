@@ -148,7 +148,7 @@ void vmx_set_shadow(struct lv_vcpu *v, u8 shadow)
 void vmx_set_tpr(struct lv_vcpu *v, u8 cr8, u8 threshold)
 {
 	struct vmx_vcpu *s = to_vmx(v);
-	bool all = threshold > cr8;
+	bool all = threshold > cr8 && !v->apicv;
 
 	if (!s->apic_page) {
 		vmx_cpu_control(s,
@@ -157,7 +157,7 @@ void vmx_set_tpr(struct lv_vcpu *v, u8 cr8, u8 threshold)
 				true);
 		return;
 	}
-	s->apic_page[VMX_APIC_TPR] = cr8 << 4;
+	s->apic_page[4 * LAPIC_TPR] = cr8 << 4;
 	vmx_cpu_control(s, CPU_BASED_CR8_LOAD_EXITING, all);
 	if (all)
 		threshold = 0;

@@ -19,10 +19,10 @@
 #define VMX_EPT_NMI_UNBLOCKED BIT(12)
 
 /* Exits that can end the delivery of an event. */
-#define VMX_MAY_INTERRUPT_DELIVERY            \
-	(BIT_ULL(EXIT_REASON_EXCEPTION_NMI) | \
-	 BIT_ULL(EXIT_REASON_TASK_SWITCH) |   \
-	 BIT_ULL(EXIT_REASON_EPT_VIOLATION) | \
+#define VMX_MAY_INTERRUPT_DELIVERY                                             \
+	(BIT_ULL(EXIT_REASON_EXCEPTION_NMI) |                                  \
+	 BIT_ULL(EXIT_REASON_TASK_SWITCH) | BIT_ULL(EXIT_REASON_APIC_ACCESS) | \
+	 BIT_ULL(EXIT_REASON_EPT_VIOLATION) |                                  \
 	 BIT_ULL(EXIT_REASON_EPT_MISCONFIG))
 
 /* Mark exits that are instructions, whose length the CPU tells. */
@@ -212,6 +212,11 @@ static void vmx_decode(struct lv_vcpu *v, struct lv_exit *exit, u32 code)
 		vmx_cpu_control(to_vmx(v), CPU_BASED_NMI_WINDOW_EXITING, false);
 		exit->reason = LV_EXIT_NMI_WINDOW;
 		break;
+	case EXIT_REASON_EOI_INDUCED:
+	case EXIT_REASON_APIC_WRITE:
+	case EXIT_REASON_APIC_ACCESS:
+		vmx_decode_apic(v, exit, code, vmx_qualification(exit));
+		break;
 	case EXIT_REASON_TASK_SWITCH:
 		exit->reason = LV_EXIT_TASK_SWITCH;
 		exit->task.selector = vmx_qualification(exit);
@@ -287,6 +292,24 @@ static __always_inline bool vmx_swap_spec_ctrl(struct lv_vcpu *v, u64 *host)
 	return true;
 }
 
+static __always_inline void vmx_apic_enter(struct vmx_vcpu *s)
+{
+	u16 status = lv_lapic_to_page(s->v.apic, s->apic_page);
+
+	if (unlikely(status | s->intr_status))
+		vmx_write_apic(s, status);
+}
+
+static __always_inline void vmx_apic_leave(struct vmx_vcpu *s)
+{
+	struct lv_vcpu *v = &s->v;
+
+	s->intr_status = vmcs_read(GUEST_INTR_STATUS);
+	lv_lapic_from_page(v->apic, s->apic_page, s->intr_status);
+	/* What waited for a lower priority did not have to. */
+	v->cr8 = v->shown_cr8 = lv_lapic_tpr(v->apic) >> 4;
+}
+
 void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 {
 	struct vmx_vcpu *s = to_vmx(v);
@@ -315,13 +338,17 @@ void vmx_run(struct lv_vcpu *v, struct lv_exit *exit)
 	if (static_branch_unlikely(&vmx_flushes_l1d))
 		vmx_flush_l1d(s);
 	v->new_stay = false;
+	if (v->apicv)
+		vmx_apic_enter(s);
 
 	failed = vmx_enter(v, flags, &s->host_rsp, spec_ctrl);
 
 	v->cr2 = native_read_cr2();
 	v->reg_avail = BIT(LV_R_CR2);
-	if (s->apic_page)
-		v->cr8 = s->apic_page[VMX_APIC_TPR] >> 4;
+	if (v->apicv)
+		vmx_apic_leave(s);
+	else if (s->apic_page)
+		v->cr8 = s->apic_page[4 * LAPIC_TPR] >> 4;
 	exit->insn_len = 0;
 	exit->hw_info[0] = 0;
 	exit->hw_info[1] = 0;

@@ -95,7 +95,6 @@ static void vmx_reset_controls(struct vmx_vcpu *s)
 	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 	if (vmx_caps.pin & PIN_BASED_VMX_PREEMPTION_TIMER)
 		vmx_set_timer(&s->v, s->timer);
-	vmcs_write(MSR_BITMAP, vmx_msr_bitmap_pa);
 	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
 	if (s->cpu2_ctl & SECONDARY_EXEC_ENABLE_VPID)
 		vmcs_write(VIRTUAL_PROCESSOR_ID, s->vpid);
@@ -108,6 +107,8 @@ static void vmx_reset_controls(struct vmx_vcpu *s)
 		vmcs_write(TPR_THRESHOLD, 0);
 		s->tpr_threshold = 0;
 	}
+	if (vmx_caps.apicv)
+		vmx_apic_init(s);
 }
 
 /* Everything that INIT sets and that common code does not set itself. */
@@ -175,7 +176,8 @@ void vmx_set_intercepts(struct lv_vcpu *v)
 			!v->vm->disable_mwait_exits);
 
 	cpu2 &= ~(SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID |
-		  SECONDARY_EXEC_PAUSE_LOOP_EXITING);
+		  SECONDARY_EXEC_PAUSE_LOOP_EXITING | VMX_CPU2_APICV);
+	cpu2 |= vmx_apic_controls(v);
 	if (lv_guest_has(v, X86_FEATURE_RDTSCP) ||
 	    lv_guest_has(v, X86_FEATURE_RDPID))
 		cpu2 |= SECONDARY_EXEC_ENABLE_RDTSCP;

@@ -46,7 +46,8 @@ struct vmx_host {
 /*
  * struct vmx_vcpu - a vCPU and its VMCS (own)
  * @vmcs: the VMCS, which only the CPU reads and writes
- * @apic_page: virtual-APIC page, for the task priority only; NULL: CR8 exits
+ * @apic_page: virtual-APIC page, without v->apicv for the task priority only;
+ *	NULL: CR8 exits
  * @node: in vmx_cpu.active of @cpu (that CPU, interrupts off)
  * @cpu: CPU that may hold the VMCS in its caches; -1 after VMCLEAR
  * @launched: VMLAUNCH succeeded since VMCLEAR
@@ -63,13 +64,15 @@ struct vmx_host {
  * @host_cr4: HOST_CR4, as written
  * @host_rsp: HOST_RSP, as written
  * @tpr_threshold: TPR_THRESHOLD, as written
+ * @intr_status: GUEST_INTR_STATUS, as it is in the VMCS
+ * @eoi_exits: EOI_EXIT_BITMAP0 to 3, as written
  * @msr: guest values; KERNEL_GS_BASE is stale while @guest_loaded
  */
 struct vmx_vcpu {
 	struct lv_vcpu v;
 	void *vmcs;
 	hpa_t vmcs_pa;
-	u8 *apic_page;
+	u32 *apic_page;
 	struct list_head node;
 	int cpu;
 	bool launched;
@@ -82,6 +85,8 @@ struct vmx_vcpu {
 	u32 cpu_ctl, cpu2_ctl, entry_ctl;
 	u64 host_cr3, host_cr4, host_rsp;
 	u8 tpr_threshold;
+	u16 intr_status;
+	u64 eoi_exits[4];
 	u64 msr[VMX_NR_MSRS];
 	struct vmx_host host;
 };
@@ -116,6 +121,7 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @invvpid: INVVPID type to use, 0 without VPIDs
  * @timer_shift: the preemption timer counts down once in 2^this TSC ticks
  * @tpr_shadow: CR8 is virtualised
+ * @apicv: local APICs in the kernel are
  */
 struct vmx_caps {
 	u32 revision;
@@ -130,11 +136,27 @@ struct vmx_caps {
 	u8 invept;
 	u8 invvpid;
 	bool tpr_shadow;
+	bool apicv;
 };
 
 extern struct vmx_caps vmx_caps;
-extern hpa_t vmx_msr_bitmap_pa;
 extern const u32 vmx_msr_index[VMX_NR_MSRS];
+
+/* Which bitmap of MSRs a guest has: x2APIC mode of its own or not. */
+enum vmx_bitmap {
+	VMX_BITMAP,
+	VMX_BITMAP_X2APIC,
+	VMX_NR_BITMAPS
+};
+
+extern u8 *vmx_msr_bitmap[VMX_NR_BITMAPS];
+
+/* A local APIC is virtualised with all of these, or not at all. */
+#define VMX_CPU2_APICV                             \
+	(SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | \
+	 SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |   \
+	 SECONDARY_EXEC_APIC_REGISTER_VIRT |       \
+	 SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
 
 #define VMX_FLUSH_GUEST BIT(0) /* those of the guest's page tables */
 #define VMX_FLUSH_ALL (VMX_FLUSH_GUEST | BIT(1)) /* and those of the EPT */
@@ -166,7 +188,6 @@ static inline void vmx_change_blocking(u32 clear, u32 set)
 		vmcs_write(GUEST_INTERRUPTIBILITY_INFO, new);
 }
 
-#define VMX_APIC_TPR 0x80 /* task priority in the virtual-APIC page */
 #define VMX_BLOCKED_BY_SHADOW (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS)
 
 /*
@@ -243,6 +264,13 @@ void vmx_decode_interrupted(struct lv_event *event);
 void vmx_run(struct lv_vcpu *v, struct lv_exit *exit);
 void vmx_flush_tlb(struct lv_vcpu *v, bool nested);
 void vmx_set_timer(struct lv_vcpu *v, u64 host_tsc);
+
+/* apicv.c */
+void vmx_apic_init(struct vmx_vcpu *s);
+u32 vmx_apic_controls(struct lv_vcpu *v);
+void vmx_write_apic(struct vmx_vcpu *s, u16 status);
+void vmx_decode_apic(struct lv_vcpu *v, struct lv_exit *exit, u32 code,
+		     u32 info);
 
 /* check.c */
 void vmx_dump(struct lv_vcpu *v);

@@ -287,6 +287,7 @@ TEST_F(pv, steal_time)
 
 static volatile u64 eoi_word;
 static volatile u32 hits, quick;
+static volatile bool offered;
 
 static void on_irq(struct trap_frame *frame)
 {
@@ -314,7 +315,7 @@ static void eoi_guest(void)
 		GUEST_EQ(i, hits);
 	}
 	GUEST_EQ(0, apic_read(APIC_ISR + 0x20));
-	GUEST_ASSERT(quick > 0);
+	GUEST_EQ(offered, quick > 0);
 	wrmsr(MSR_KVM_PV_EOI_EN, 0);
 	quick = 0;
 	apic_icr(0, ICR_SELF | VECTOR);
@@ -326,6 +327,8 @@ static void eoi_guest(void)
 TEST_F(pv, eoi)
 {
 	NEED(KVM_FEATURE_PV_EOI);
+	/* A CPU that needs no exit for it is not helped by that. */
+	GUEST_VAR(self->vm, offered) = !lab_has_apicv();
 	vcpu_call(self->vcpu, eoi_guest);
 	EXPECT_EQ(GUEST_DONE, vcpu_sync(self->vcpu));
 }

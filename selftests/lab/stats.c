@@ -2,14 +2,8 @@
 /* KVM_GET_STATS_FD: statistics of a VM and of a vCPU in the API's binary form. */
 #include <fcntl.h>
 #include "guest.h"
+#include "stats.h"
 #include <kselftest_harness.h>
-
-struct stats {
-	struct kvm_stats_header header;
-	char id[64];
-	u8 *descs;
-	size_t desc_size;
-};
 
 FIXTURE(stats)
 {
@@ -27,53 +21,6 @@ FIXTURE_TEARDOWN(stats)
 {
 	vcpu_free(self->vcpu);
 	vm_free(self->vm);
-}
-
-/* Read what does not change. */
-static void stats_open(int fd, struct stats *s)
-{
-	size_t size;
-
-	if (pread(fd, &s->header, sizeof(s->header), 0) != sizeof(s->header))
-		die("no header of statistics");
-	if (s->header.name_size > sizeof(s->id))
-		die("names of %u bytes", s->header.name_size);
-	s->desc_size = sizeof(struct kvm_stats_desc) + s->header.name_size;
-	size = s->desc_size * s->header.num_desc;
-	s->descs = malloc(size);
-	if (pread(fd, s->id, s->header.name_size, s->header.id_offset) !=
-		    s->header.name_size ||
-	    pread(fd, s->descs, size, s->header.desc_offset) != (ssize_t)size)
-		die("the descriptions of the statistics are short");
-}
-
-static const struct kvm_stats_desc *stats_desc(const struct stats *s,
-					       unsigned int i)
-{
-	return (void *)(s->descs + i * s->desc_size);
-}
-
-/* The present value of one statistic, by its name. */
-static u64 stats_value(int fd, const struct stats *s, const char *name)
-{
-	u64 value;
-	unsigned int i;
-
-	for (i = 0; i < s->header.num_desc; i++)
-		if (!strcmp(stats_desc(s, i)->name, name))
-			break;
-	if (i == s->header.num_desc)
-		die("no statistic is called %s", name);
-	if (pread(fd, &value, sizeof(value),
-		  s->header.data_offset + stats_desc(s, i)->offset) !=
-	    sizeof(value))
-		die("no value of %s", name);
-	return value;
-}
-
-static int stats_fd(int of)
-{
-	return dev_ioctl_value(of, KVM_GET_STATS_FD, 0);
 }
 
 /* Blocks that do not overlap, names that end, no two the same. */

@@ -999,6 +999,104 @@ static void test_init_reset(void)
 	is(rdmsr(1, LAPIC_ESR), 0, "INIT drops errors");
 }
 
+/* A CPU has the APIC for a while. */
+static u32 page[1024];
+
+static u32 *shown(unsigned int reg)
+{
+	return &page[reg << 2];
+}
+
+static void test_page_moves(void)
+{
+	u16 status;
+
+	power_up_enabled(1);
+	memset(page, 0, sizeof(page));
+	set(0, LAPIC_TPR, 0x15);
+	pend(0, 0x80, false);
+	take(0);
+	pend(0, 0x41, true);
+	pend(0, 0x71, false);
+	status = lv_lapic_to_page(&apics[0], page);
+	is(status, 0x8071, "status: in service and pending");
+	is(*shown(LAPIC_TPR), 0x15, "TPR goes there");
+	is(*shown(LAPIC_ISR + 4), 1, "what is in service, too");
+	is(*shown(LAPIC_IRR + 2), 2, "and what is pending");
+	is(*shown(LAPIC_IRR + 3), 1u << 17, "all of it");
+	is(*shown(LAPIC_TMR + 2), 2, "and how it was triggered");
+	is(*shown(LAPIC_SPIV), 0x1ff, "registers are shown");
+	is(get(0, LAPIC_IRR + 3), 0, "nothing stays behind");
+	ok(!apics[0].irr_pending, "and that is known");
+
+	/* It ends 0x80, takes 0x71, has a self-IPI, a new TPR and ICR. */
+	pend(0, 0x91, false);
+	*shown(LAPIC_ISR + 4) = 0;
+	*shown(LAPIC_ISR + 3) = 1 << 17;
+	*shown(LAPIC_IRR + 3) = 0;
+	*shown(LAPIC_IRR + 1) = 8;
+	*shown(LAPIC_TPR) = 0x21;
+	*shown(LAPIC_ICR) = ICR_SELF | 0x23;
+	*shown(LAPIC_ICR2) = 0x05000000;
+	lv_lapic_from_page(&apics[0], page, 0x7141);
+	is(get(0, LAPIC_TPR), 0x21, "TPR comes back");
+	is(get(0, LAPIC_ICR), ICR_SELF | 0x23, "so does ICR");
+	is(get(0, LAPIC_ICR2), 0x05000000, "and its upper half");
+	is(get(0, LAPIC_PPR), 0x70, "so does what is in service");
+	is(get(0, LAPIC_IRR + 2), 2, "pending: what it had not taken");
+	is(get(0, LAPIC_IRR + 1), 8, "what it added");
+	is(get(0, LAPIC_IRR + 4), 1u << 17, "and what came meanwhile");
+	is(lv_lapic_pending(&apics[0]), 0x91, "the highest of them is next");
+	is(*shown(LAPIC_ISR + 3) | *shown(LAPIC_IRR + 2), 0,
+	   "nothing stays in the page");
+
+	lv_lapic_ack(&apics[0], 0x91);
+	lv_lapic_eoi(&apics[0]);
+	is(lv_lapic_to_page(&apics[0], page), 0x7141, "and there again");
+	memset(shown(LAPIC_ISR), 0, 4 * 8 * 4);
+	memset(shown(LAPIC_IRR), 0, 4 * 8 * 4);
+	lv_lapic_from_page(&apics[0], page, 0);
+	is(get(0, LAPIC_PPR), 0x21, "nothing is in service");
+	is(lv_lapic_to_page(&apics[0], page), 0, "nor pending");
+}
+
+/* Writes that the CPU stored, and tells of afterwards. */
+static void written(unsigned int reg, u32 val)
+{
+	*shown(reg) = val;
+	lv_lapic_from_page(&apics[0], page, 0);
+	lv_lapic_written(&apics[0], reg << 4, val);
+	lv_lapic_to_page(&apics[0], page);
+}
+
+static void test_page_writes(void)
+{
+	power_up_enabled(2);
+	memset(page, 0, sizeof(page));
+	lv_lapic_to_page(&apics[0], page);
+	is(*shown(LAPIC_VERSION), get(0, LAPIC_VERSION), "version shown");
+	written(LAPIC_LVT_LINT1, ~0u);
+	is(*shown(LAPIC_LVT_LINT1), 0x1a7ff, "bits that do not exist go");
+	written(LAPIC_ID, 0xff000000);
+	is(*shown(LAPIC_ID), 0, "ID cannot be written");
+	written(LAPIC_LVT_TIMER, LVT_TSC_DEADLINE | 0x30);
+	written(LAPIC_TIMER_INIT, 1000);
+	is(armed[0], 0, "ignored in TSC-deadline mode");
+	is(*shown(LAPIC_TIMER_INIT), 0, "and shown so");
+	written(LAPIC_LVT_TIMER, 0x30);
+	written(LAPIC_TIMER_INIT, 1000);
+	ok(armed[0], "the timer is armed");
+	written(LAPIC_SPIV, 0xff);
+	is(*shown(LAPIC_LVT_TIMER), LVT_MASKED | 0x30, "off: LVT masked");
+	written(LAPIC_SPIV, 0x1ff);
+	*shown(LAPIC_ICR2) = 1 << 24;
+	written(LAPIC_ICR, FIXED(0x55));
+	is(lv_lapic_pending(&apics[1]), 0x55, "IPI sent where ICR2 says");
+	lv_lapic_reset(&apics[0]);
+	lv_lapic_to_page(&apics[0], page);
+	is(*shown(LAPIC_SPIV), 0xff, "INIT shows");
+}
+
 int main(void)
 {
 	test_reset();
@@ -1026,5 +1124,7 @@ int main(void)
 	test_state();
 	test_x2apic_state();
 	test_init_reset();
+	test_page_moves();
+	test_page_writes();
 	return tap_done();
 }

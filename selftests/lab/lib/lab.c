@@ -75,6 +75,20 @@ bool lab_is_vmx(void)
 	return cpuid(1, 0).ecx & 1 << 5;
 }
 
+/* Does the CPU deliver interrupts to guests by itself? */
+bool lab_has_apicv(void)
+{
+	char on = 0;
+	FILE *f = fopen("/sys/module/labvisor/parameters/apicv", "r");
+
+	if (!f)
+		return false;
+	if (fread(&on, 1, 1, f) != 1)
+		die("no value of a parameter");
+	fclose(f);
+	return lab_is_labvisor() && lab_is_vmx() && on == 'Y';
+}
+
 /* A number from the environment, for the tests that take one. */
 long lab_param(const char *name, long fallback)
 {

@@ -112,6 +112,7 @@ int lab_open(void);
 bool lab_is_labvisor(void);
 bool lab_is_tcg(void);
 bool lab_is_vmx(void);
+bool lab_has_apicv(void);
 long lab_param(const char *name, long fallback);
 int read_number(const char *path, long *value);
 int write_text(const char *path, const char *text);

@@ -98,6 +98,11 @@ LV_SET(constant)
 	return host && val == m->val ? 0 : -EINVAL;
 }
 
+LV_SET(same)
+{
+	return val == m->val ? 0 : -EINVAL;
+}
+
 LV_SET(ignored)
 {
 	return 0;
@@ -524,6 +529,9 @@ static const struct lv_msr lv_msr_table[] = {
 	{ ONE(MSR_IA32_TSC_DEADLINE), SAVED, NEEDS(TSC_DEADLINE_TIMER),
 	  RW(tsc_deadline) },
 	{ LV_X2APIC_MSR, LV_X2APIC_MSR + 0xff, NEEDS(X2APIC), RW(x2apic) },
+	/* No supervisor state is offered. */
+	{ ONE(MSR_IA32_XSS), SAVED, NEEDS(XSAVES), .get = get_constant,
+	  .set = set_same },
 	{ ONE(MSR_KVM_WALL_CLOCK_NEW), PV(CLOCKSOURCE2) },
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), SAVED, PV(CLOCKSOURCE2) },
 	{ ONE(MSR_KVM_STEAL_TIME), SAVED, PV(STEAL_TIME) },

@@ -42,7 +42,7 @@ MODULE_PARM_DESC(
 /* By what CPUID shows the guest, and by the mode of its local APIC. */
 #define VMX_CPU2_DYNAMIC                                                \
 	(SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID | \
-	 VMX_CPU2_APICV)
+	 VMX_CPU2_XSAVES | VMX_CPU2_APICV)
 #define VMX_EXIT_REQUIRED                                             \
 	(VM_EXIT_HOST_ADDR_SPACE_SIZE | VM_EXIT_SAVE_DEBUG_CONTROLS | \
 	 VM_EXIT_LOAD_IA32_PAT | VM_EXIT_SAVE_IA32_PAT |              \

@@ -102,6 +102,8 @@ static void vmx_reset_controls(struct vmx_vcpu *s)
 		vmcs_write(PLE_GAP, VMX_PLE_GAP);
 		vmcs_write(PLE_WINDOW, VMX_PLE_WINDOW);
 	}
+	if (vmx_caps.cpu2_may & VMX_CPU2_XSAVES)
+		vmcs_write(XSS_EXIT_BITMAP, 0);
 	if (s->apic_page) {
 		vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(s->apic_page));
 		vmcs_write(TPR_THRESHOLD, 0);
@@ -176,13 +178,16 @@ void vmx_set_intercepts(struct lv_vcpu *v)
 			!v->vm->disable_mwait_exits);
 
 	cpu2 &= ~(SECONDARY_EXEC_ENABLE_RDTSCP | SECONDARY_EXEC_ENABLE_INVPCID |
-		  SECONDARY_EXEC_PAUSE_LOOP_EXITING | VMX_CPU2_APICV);
+		  SECONDARY_EXEC_PAUSE_LOOP_EXITING | VMX_CPU2_XSAVES |
+		  VMX_CPU2_APICV);
 	cpu2 |= vmx_apic_controls(v);
 	if (lv_guest_has(v, X86_FEATURE_RDTSCP) ||
 	    lv_guest_has(v, X86_FEATURE_RDPID))
 		cpu2 |= SECONDARY_EXEC_ENABLE_RDTSCP;
 	if (lv_guest_has(v, X86_FEATURE_INVPCID))
 		cpu2 |= SECONDARY_EXEC_ENABLE_INVPCID;
+	if (lv_guest_has(v, X86_FEATURE_XSAVES))
+		cpu2 |= VMX_CPU2_XSAVES;
 	if (!v->vm->disable_pause_exits)
 		cpu2 |= SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 	cpu2 &= vmx_caps.cpu2_may;

@@ -151,6 +151,9 @@ enum vmx_bitmap {
 
 extern u8 *vmx_msr_bitmap[VMX_NR_BITMAPS];
 
+/* Linux has renamed it. */
+#define VMX_CPU2_XSAVES VMCS_CONTROL_BIT(XSAVES)
+
 /* A local APIC is virtualised with all of these, or not at all. */
 #define VMX_CPU2_APICV                             \
 	(SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | \

@@ -231,6 +231,42 @@ TEST(xcr0)
 	EXPECT_EQ(GUEST_DONE, vcpu_sync(vcpu));
 }
 
+/* XSAVES and XRSTORS, with the user states only. */
+static u8 area[4096] __attribute__((aligned(64)));
+
+static void xsaves_guest(void)
+{
+	fill(0, 1);
+	hold(0, false, false);
+	GUEST_EQ(UD_VECTOR,
+		 GUEST_CATCH("xsaves64 (%%rdi)", "D"(area), EDX_EAX(3)));
+	enable(3);
+	GUEST_EQ(NO_TRAP,
+		 GUEST_CATCH("xsaves64 (%%rdi)", "D"(area), EDX_EAX(3)));
+	asm volatile("pxor %xmm0, %xmm0");
+	GUEST_EQ(NO_TRAP,
+		 GUEST_CATCH("xrstors64 (%%rdi)", "D"(area), EDX_EAX(3)));
+	asm volatile("movdqu %%xmm0, (%0)" ::"r"(out[0]) : "memory");
+	GUEST_EQ(in[0][0], out[0][0]);
+	GUEST_EQ(NO_TRAP, CATCH_WRMSR(MSR_XSS, 0));
+	GUEST_EQ(GP_VECTOR, CATCH_WRMSR(MSR_XSS, 1 << 8));
+}
+
+TEST(xsaves)
+{
+	struct vm *vm = vm_new();
+	struct vcpu *vcpu = vcpu_new(vm, 0);
+	struct kvm_cpuid2 *offered = supported_cpuid(vm->sys);
+	const struct kvm_cpuid_entry2 *e = find_cpuid(offered, 0xd, 1);
+
+	if (!e || !(e->eax & 1 << 3))
+		SKIP(return, "the CPU has no XSAVES");
+	EXPECT_EQ(0, e->ecx | e->edx);
+	vcpu_call(vcpu, xsaves_guest);
+	EXPECT_EQ(0x77, vcpu_sync(vcpu));
+	EXPECT_EQ(GUEST_DONE, vcpu_sync(vcpu));
+}
+
 /* x87 state, and what user space sees of it. */
 static void x87_guest(void)
 {

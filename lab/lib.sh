@@ -88,6 +88,14 @@ step()
 	say "      done in $(elapsed "$start")"
 }
 
+# work_folder FOLDER KDIR: a folder for modules that are built against a kernel.
+# Times of files do not tell make that it is another one than before.
+work_folder()
+{
+	[ "$(cat "$1/.kdir" 2>/dev/null)" = "$2" ] || rm -rf "$1"
+	mkdir -p "$1" && echo "$2" >"$1/.kdir"
+}
+
 # with_lock FILE COMMAND...: run the command, one at a time.
 with_lock()
 {

@@ -205,8 +205,7 @@ payload_arguments()
 }
 
 # host_options CONFIGURATION: set $options for lab/host. Bochs has one node,
-# and its lab hosts' seconds are not ours. There the newer kernel has a newer
-# CPU, with AVX-512 and XSAVES, whose RETBleed it warns of.
+# and its lab hosts' seconds are not ours.
 host_options()
 {
 	local lab kernel smp
@@ -217,8 +216,6 @@ host_options()
 	svm) options+=(--lab qemu --numa) ;;
 	vmx) options+=(--lab bochs) ;;
 	esac
-	[ "$lab/$kernel" != vmx/6.12 ] ||
-		options+=(--cpu corei7_skylake_x --append retbleed=off)
 	[ "$kernel" != debug ] || options+=(--kmemleak)
 }
 

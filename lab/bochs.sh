@@ -31,11 +31,14 @@ bochs_check()
 
 # A line of the kernel log costs as much as 400,000 other instructions: hear
 # only warnings until the init. A reset is a triple fault, which ends Bochs. Of
-# several CPUs none may sleep: see docs/emulators.md.
+# several CPUs none may sleep, and what newer models say of their clock is wrong:
+# see docs/emulators.md.
 bochs_words()
 {
 	local words='loglevel=5 reboot=t tsc=reliable no_timer_check'
 
+	[ -z "$cpu" ] ||
+		words+=" tsc_early_khz=$((instructions_per_second / 1000))"
 	[ "$smp" -eq 1 ] || words+=' idle=poll'
 	echo "$words"
 }

@@ -205,7 +205,8 @@ payload_arguments()
 }
 
 # host_options CONFIGURATION: set $options for lab/host. Bochs has one node,
-# and its lab hosts' seconds are not ours.
+# and its lab hosts' seconds are not ours. There the newer kernel has a newer CPU,
+# with AVX-512 and XSAVES, whose RETBleed kernels warn of.
 host_options()
 {
 	local lab kernel smp
@@ -217,6 +218,10 @@ host_options()
 	vmx) options+=(--lab bochs) ;;
 	esac
 	[ "$kernel" != debug ] || options+=(--kmemleak)
+	case $1 in
+	vmx/6.12/*)
+		options+=(--cpu corei7_skylake_x --append retbleed=off) ;;
+	esac
 }
 
 # boot_and_test CONFIGURATION MODULE PROGRAM...: one boot of a lab host. Its

@@ -329,6 +329,9 @@ struct lv_tdp_format {
  *	page tables, and with @nested of the nested ones, too
  * @set_timer: exit when the host's TSC reaches this; 0: never. NULL if the CPU
  *	has no such timer
+ * @serve_host: call the handler of the host's interrupt that the last exit took
+ *	from the host's local APIC, if it took one; interrupts off. NULL if exits
+ *	leave them pending
  * @dump: print the control block to the log, rate-limited by the caller
  */
 struct lv_backend {
@@ -384,6 +387,7 @@ struct lv_backend {
 	void (*set_tpr)(struct lv_vcpu *v, u8 cr8, u8 threshold);
 	void (*flush_tlb)(struct lv_vcpu *v, bool nested);
 	void (*set_timer)(struct lv_vcpu *v, u64 host_tsc);
+	void (*serve_host)(struct lv_vcpu *v);
 	void (*dump)(struct lv_vcpu *v);
 };
 

@@ -36,8 +36,10 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/smp.h>
+#include <asm/apic.h>
 #include <asm/cpufeature.h>
 #include <asm/hardirq.h>
+#include <asm/irq_vectors.h>
 #include <asm/msr.h>
 #include <asm/perf_event.h>
 #include <asm/processor.h>
@@ -121,6 +123,24 @@ lv_hrtimer_setup(struct hrtimer *timer,
 static inline void lv_send_reschedule(int cpu)
 {
 	smp_send_reschedule(cpu);
+}
+
+/* Kernels that cannot have KVM have no vector for it: 0. */
+#ifndef POSTED_INTR_VECTOR
+#define POSTED_INTR_VECTOR 0
+#endif
+
+/*
+ * Have a CPU that runs a guest look at what was posted to it; elsewhere nothing
+ * happens. 6.6: the functions of the APIC's driver are static calls.
+ */
+static inline void lv_send_notification(int cpu)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	__apic_send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
+#else
+	apic->send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
+#endif
 }
 
 /* 6.10: the kernel's name of immediate_exit says that it may change any time. */

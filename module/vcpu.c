@@ -276,12 +276,16 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	vtime_account_guest_enter();
 	/* Order mode before the look at requests: pairs with lv_kick(). */
 	smp_store_mb(v->mode, LV_IN_GUEST);
+	if (v->posts)
+		lv_lapic_collect(v->apic);
 
 	out = lv_run_atomic(v, exit);
 	if (v->timer_deadline)
 		lv_vcpu_timer_to_host(v);
 
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
+	if (v->posts)
+		lv_lapic_collect(v->apic);
 	v->atomic = false;
 	lv_guest_ran();
 	if (unlikely(v->drs_lent))
@@ -289,6 +293,8 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();
 	/* Serve the host interrupt while its time still counts as the guest's. */
+	if (exit->reason == LV_EXIT_HOST && lv_backend->serve_host)
+		lv_backend->serve_host(v);
 	local_irq_enable();
 	lv_fpu_put(v);
 	local_irq_disable();

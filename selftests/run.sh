@@ -8,11 +8,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
 
 # The lab hosts that all programs run in, as LAB/KERNEL/CPUS; with /short, those
-# that meet what kernels do differently: memory, threads, files and power.
+# that meet what kernels do differently: memory, threads, files and power; with
+# /posted, those about interrupts, on a CPU that has posted interrupts.
 defaults=(vmx/debug/1 svm/debug/2 vmx/fast/2 vmx/fast/1 svm/stock/2
-	svm/stock/1/short svm/6.12/2/short vmx/6.12/1/short vmx/stock/1/short)
+	svm/stock/1/short svm/6.12/2/short vmx/6.12/1/short vmx/stock/1/short
+	vmx/fast/2/posted)
 short=(beside_kvm debug dirty_log eventfd fpu irqfd lapic_timer launcher
 	lifetimes memory memslots mitigations power pv sched_plugins smp unload)
+posted=(apicv irqfd lapic_timer posted power smp unload)
 
 # What takes minutes each on a kernel that checks itself, which looks for leaks
 # anyway, and more of it in Bochs. Other lab hosts run it with that kernel, others
@@ -206,7 +209,7 @@ payload_arguments()
 
 # host_options CONFIGURATION: set $options for lab/host. Bochs has one node,
 # and its lab hosts' seconds are not ours. There the newer kernel has a newer CPU,
-# with AVX-512 and XSAVES, whose RETBleed kernels warn of.
+# with posted interrupts, AVX-512 and XSAVES, whose RETBleed kernels warn of.
 host_options()
 {
 	local lab kernel smp
@@ -219,7 +222,7 @@ host_options()
 	esac
 	[ "$kernel" != debug ] || options+=(--kmemleak)
 	case $1 in
-	vmx/6.12/*)
+	vmx/6.12/*|vmx/*/posted)
 		options+=(--cpu corei7_skylake_x --append retbleed=off) ;;
 	esac
 }
@@ -263,6 +266,9 @@ programs_in()
 	*/short)
 		printf '%s\n' "${lab_programs[@]}" |
 			grep -xF "$(printf '%s\n' "${short[@]}")" ;;
+	*/posted)
+		printf '%s\n' "${lab_programs[@]}" |
+			grep -xF "$(printf '%s\n' "${posted[@]}")" ;;
 	*)
 		printf '%s\n' "${lab_programs[@]}" |
 			grep -vxF "$(left_out "$1")" ;;

@@ -112,6 +112,16 @@ enum lv_lapic_reg {
 
 /* clang-format on */
 
+/*
+ * struct lv_posted - vectors that the CPU takes by itself while it runs the guest
+ * (SDM vol. 3, "Posted-Interrupt Processing"; atomic)
+ */
+struct lv_posted {
+	unsigned long pir[BITS_TO_LONGS(LV_VECTORS)];
+	unsigned long notified; /* bit 0: it was told, and has not come yet */
+	unsigned long reserved[3];
+} __attribute__((aligned(64)));
+
 /* struct lv_lapic - one local APIC */
 struct lv_lapic {
 	union {
@@ -122,6 +132,7 @@ struct lv_lapic {
 		};
 		u32 bitmap[3 * LV_VECTORS / 32]; /* registers from LAPIC_ISR on */
 	};
+	struct lv_posted posted; /* empty but for lv_lapic_takes_posted() */
 	unsigned long errors; /* error bits not yet latched into ESR (atomic) */
 	bool irr_pending; /* false only if @irr is empty (once, by any CPU) */
 	u8 source; /* enum lv_irq_source of the last message (once, by any CPU) */
@@ -156,6 +167,10 @@ enum lv_lapic_event {
  * for a new vector, by the owner when one may have become deliverable.
  */
 void lv_lapic_notify(struct lv_lapic *apic);
+/** lv_lapic_takes_posted - hook: is it in a stay in the guest, and takes vectors? */
+bool lv_lapic_takes_posted(struct lv_lapic *apic);
+/** lv_lapic_notify_cpu - hook: have the CPU that it runs on take them */
+void lv_lapic_notify_cpu(struct lv_lapic *apic);
 /** lv_lapic_event - hook: NMI, INIT or SIPI arrived; called on any CPU */
 void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event,
 		    u8 vector);
@@ -190,6 +205,7 @@ bool lv_lapic_accepts_pic(const struct lv_lapic *apic);
 
 u16 lv_lapic_move_to_page(struct lv_lapic *apic, u32 *page);
 void lv_lapic_move_from_page(struct lv_lapic *apic, u32 *page, u16 status);
+void lv_lapic_collect(struct lv_lapic *apic);
 void lv_lapic_written(struct lv_lapic *apic, u32 offset, u32 val);
 
 void lv_lapic_get_state(struct lv_lapic *apic, struct kvm_lapic_state *state);

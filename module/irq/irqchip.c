@@ -54,6 +54,31 @@ void lv_lapic_notify(struct lv_lapic *apic)
 	lv_kick_for(v, why[READ_ONCE(apic->source)]);
 }
 
+/*
+ * A policy that wants to hear of interrupts, and a timer that is early, take the
+ * long way. So does the vCPU's own thread, which enters the guest next.
+ */
+bool lv_lapic_takes_posted(struct lv_lapic *apic)
+{
+	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
+
+	return smp_load_acquire(&v->mode) == LV_IN_GUEST &&
+	       READ_ONCE(v->posts) && !READ_ONCE(v->timer_due) &&
+	       !READ_ONCE(v->sched.pool_hears) &&
+	       READ_ONCE(v->cpu) != raw_smp_processor_id();
+}
+
+void lv_lapic_notify_cpu(struct lv_lapic *apic)
+{
+	int cpu;
+
+	preempt_disable();
+	cpu = READ_ONCE(to_vcpu_apic(apic)->vcpu->cpu);
+	if (cpu >= 0 && cpu_online(cpu))
+		lv_send_notification(cpu);
+	preempt_enable();
+}
+
 void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event, u8 vector)
 {
 	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;

@@ -115,8 +115,58 @@ int lv_lapic_deliverable(struct lv_lapic *apic)
 	return vector;
 }
 
+/*
+ * Post a vector to the CPU that runs the vCPU. If the stay in the guest is over
+ * before the bit is there it is ours to take back; or else the CPU finds it, or
+ * lv_lapic_collect() when the stay ends. Who finds the flag set may rely on it: it
+ * stands for a notification that the stay has still to see.
+ */
+static bool post(struct lv_lapic *apic, u8 vector)
+{
+	if (!lv_lapic_takes_posted(apic))
+		return false;
+	set_bit(vector, apic->posted.pir);
+	if (!test_and_set_bit(0, &apic->posted.notified))
+		lv_lapic_notify_cpu(apic);
+	return lv_lapic_takes_posted(apic) ||
+	       !test_and_clear_bit(vector, apic->posted.pir);
+}
+
+/*
+ * lv_lapic_collect - take what was posted and no CPU has taken. Call it when a stay
+ * in the guest begins, lest a notification from before it silences others, and
+ * when it has ended, before the looks at what is pending.
+ */
+void lv_lapic_collect(struct lv_lapic *apic)
+{
+	unsigned long bits;
+	unsigned int i;
+
+	/* Where the vCPU is comes before the look: pairs with post(). */
+	smp_mb();
+	if (!READ_ONCE(apic->posted.notified))
+		return;
+	/* In this order, as the CPU does it. */
+	clear_bit(0, &apic->posted.notified);
+	smp_mb__after_atomic();
+	for (i = 0; i < BITS_TO_LONGS(LV_VECTORS); i++)
+		for (bits = xchg(&apic->posted.pir[i], 0); bits;
+		     bits &= bits - 1)
+			set_bit(i * BITS_PER_LONG + __ffs(bits), apic->irr);
+	WRITE_ONCE(apic->irr_pending, true);
+}
+
+/* Nobody waits for its end, and the CPU knows that from the last time. */
+static bool is_plain(const struct lv_lapic *apic, u8 vector, bool level)
+{
+	return !level && !test_bit(vector, apic->tmr) &&
+	       !test_bit(vector, apic->bus->edge_eoi);
+}
+
 static int set_irr(struct lv_lapic *apic, u8 vector, bool level)
 {
+	if (is_plain(apic, vector, level) && post(apic, vector))
+		return 1;
 	if (level && !test_bit(vector, apic->tmr))
 		set_bit(vector, apic->tmr);
 	else if (!level && test_bit(vector, apic->tmr))

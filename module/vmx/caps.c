@@ -11,12 +11,30 @@
 
 #include "vmx.h"
 
-struct vmx_caps vmx_caps = { .apicv = true };
+struct vmx_caps vmx_caps = { .apicv = true, .posted = true };
 
-module_param_named(apicv, vmx_caps.apicv, bool, 0444);
+/* What is in use, once the module is loaded. */
+static int vmx_used_get(char *buffer, const struct kernel_param *kp)
+{
+	bool used = lv_backend == &vmx_backend && *(bool *)kp->arg;
+
+	return sysfs_emit(buffer, "%c\n", used ? 'Y' : 'N');
+}
+
+static const struct kernel_param_ops vmx_used_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = param_set_bool,
+	.get = vmx_used_get,
+};
+
+module_param_cb(apicv, &vmx_used_ops, &vmx_caps.apicv, 0444);
 MODULE_PARM_DESC(
 	apicv,
 	"have Intel CPUs that can do it deliver interrupts to guests (APIC virtualization)");
+module_param_cb(posted, &vmx_used_ops, &vmx_caps.posted, 0444);
+MODULE_PARM_DESC(
+	posted,
+	"with apicv, have them take interrupts that come while a guest runs without an exit (posted interrupts)");
 
 #define VMX_HAS_TRUE_CONTROLS BIT_ULL(55) /* of IA32_VMX_BASIC */
 
@@ -65,7 +83,8 @@ struct vmx_control {
 static const struct vmx_control vmx_controls[] = {
 	{ "pin-based", MSR_IA32_VMX_PINBASED_CTLS,
 	  MSR_IA32_VMX_TRUE_PINBASED_CTLS, VMX_PIN_REQUIRED,
-	  PIN_BASED_VMX_PREEMPTION_TIMER, &vmx_caps.pin },
+	  PIN_BASED_VMX_PREEMPTION_TIMER | PIN_BASED_POSTED_INTR,
+	  &vmx_caps.pin },
 	{ "processor-based", MSR_IA32_VMX_PROCBASED_CTLS,
 	  MSR_IA32_VMX_TRUE_PROCBASED_CTLS, VMX_CPU_REQUIRED,
 	  CPU_BASED_TPR_SHADOW, &vmx_caps.cpu },
@@ -73,7 +92,7 @@ static const struct vmx_control vmx_controls[] = {
 	  VMX_CPU2_REQUIRED, VMX_CPU2_OPTIONAL, &vmx_caps.cpu2,
 	  &vmx_caps.cpu2_may },
 	{ "VM-exit", MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS,
-	  VMX_EXIT_REQUIRED, 0, &vmx_caps.exit },
+	  VMX_EXIT_REQUIRED, VM_EXIT_ACK_INTR_ON_EXIT, &vmx_caps.exit },
 	{ "VM-entry", MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS,
 	  VMX_ENTRY_REQUIRED, 0, &vmx_caps.entry },
 };
@@ -202,5 +221,6 @@ int vmx_probe_caps(void)
 	vmx_caps.apicv = vmx_caps.apicv && vmx_caps.tpr_shadow &&
 			 !(VMX_CPU2_APICV & ~vmx_caps.cpu2_may);
 	vmx_backend.has_apic_page = vmx_caps.apicv;
+	vmx_probe_posted();
 	return 0;
 }

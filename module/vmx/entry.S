@@ -146,6 +146,24 @@ SYM_INNER_LABEL_ALIGN(vmx_exit, SYM_L_GLOBAL)
 	jmp	.Lback
 SYM_FUNC_END(vmx_enter)
 
+/*
+ * void vmx_call_handler(unsigned long handler): what the CPU does for an interrupt.
+ * The handler's IRET takes the frame down. Interrupts are off, and stay off.
+ */
+SYM_FUNC_START(vmx_call_handler)
+	push	%rbp
+	mov	%rsp, %rbp
+	and	$-16, %rsp		/* the frame is aligned */
+	push	$__KERNEL_DS		/* SS */
+	push	%rbp			/* RSP, without the frame */
+	pushf
+	push	$__KERNEL_CS
+	CALL_NOSPEC rdi			/* and RIP */
+	mov	%rbp, %rsp		/* as it is already: for objtool */
+	pop	%rbp
+	RET
+SYM_FUNC_END(vmx_call_handler)
+
 	.section .rodata
 /* VERW clears the buffers only with a selector that is writable data. */
 SYM_DATA_LOCAL(vmx_verw_selector, .word __KERNEL_DS)

@@ -192,6 +192,8 @@ static void vmx_decode(struct lv_vcpu *v, struct lv_exit *exit, u32 code)
 	switch (code) {
 	case EXIT_REASON_EXTERNAL_INTERRUPT:
 		exit->reason = LV_EXIT_HOST;
+		if (vmx_caps.posted)
+			to_vmx(v)->host_irq = vmcs_read(VM_EXIT_INTR_INFO);
 		break;
 	case EXIT_REASON_EPT_VIOLATION:
 		vmx_decode_fault(exit);

@@ -81,7 +81,8 @@ static void vmx_reset_controls(struct vmx_vcpu *s)
 	if (!s->vpid)
 		s->cpu2_ctl &= ~SECONDARY_EXEC_ENABLE_VPID;
 	s->entry_ctl = vmx_caps.entry;
-	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
+	s->pin_ctl = vmx_caps.pin;
+	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, s->pin_ctl);
 	vmcs_write(CPU_BASED_VM_EXEC_CONTROL, s->cpu_ctl);
 	vmcs_write(SECONDARY_VM_EXEC_CONTROL, s->cpu2_ctl);
 	vmcs_write(VM_EXIT_CONTROLS, vmx_caps.exit);
@@ -111,6 +112,8 @@ static void vmx_reset_controls(struct vmx_vcpu *s)
 	}
 	if (vmx_caps.apicv)
 		vmx_apic_init(s);
+	if (vmx_caps.posted && s->v.apic)
+		vmx_post_init(s);
 }
 
 /* Everything that INIT sets and that common code does not set itself. */
@@ -181,6 +184,8 @@ void vmx_set_intercepts(struct lv_vcpu *v)
 		  SECONDARY_EXEC_PAUSE_LOOP_EXITING | VMX_CPU2_XSAVES |
 		  VMX_CPU2_APICV);
 	cpu2 |= vmx_apic_controls(v);
+	if (vmx_caps.posted && v->apic)
+		vmx_post_controls(s);
 	if (lv_guest_has(v, X86_FEATURE_RDTSCP) ||
 	    lv_guest_has(v, X86_FEATURE_RDPID))
 		cpu2 |= SECONDARY_EXEC_ENABLE_RDTSCP;

@@ -57,6 +57,8 @@ struct vmx_host {
  * @timer: host TSC at which the guest has to exit, 0: never
  * @vpid: tag of the guest's translations in the TLB; 0 without VPIDs
  * @eptp: EPT pointer
+ * @host_irq: vector of the host's interrupt that the last exit took; 0: none
+ * @pin_ctl: pin-based controls, as written
  * @cpu_ctl: primary processor-based controls, as written
  * @cpu2_ctl: secondary ones
  * @entry_ctl: VM-entry controls
@@ -82,7 +84,8 @@ struct vmx_vcpu {
 	u16 vpid;
 	u64 eptp;
 	u64 timer;
-	u32 cpu_ctl, cpu2_ctl, entry_ctl;
+	u8 host_irq;
+	u32 pin_ctl, cpu_ctl, cpu2_ctl, entry_ctl;
 	u64 host_cr3, host_cr4, host_rsp;
 	u8 tpr_threshold;
 	u16 intr_status;
@@ -122,6 +125,7 @@ DECLARE_PER_CPU(struct vmx_cpu, vmx_cpu);
  * @timer_shift: the preemption timer counts down once in 2^this TSC ticks
  * @tpr_shadow: CR8 is virtualised
  * @apicv: local APICs in the kernel are
+ * @posted: vectors can be posted to them; exits take the host's interrupts
  */
 struct vmx_caps {
 	u32 revision;
@@ -137,6 +141,7 @@ struct vmx_caps {
 	u8 invvpid;
 	bool tpr_shadow;
 	bool apicv;
+	bool posted;
 };
 
 extern struct vmx_caps vmx_caps;
@@ -203,6 +208,9 @@ static inline void vmx_change_blocking(u32 clear, u32 set)
 #define VMX_ENTER_SPEC_CTRL 2 /* load @spec_ctrl after the exit */
 int vmx_enter(struct lv_vcpu *v, u64 flags, u64 *host_rsp, u64 spec_ctrl);
 void vmx_exit(void); /* HOST_RIP, a label inside of it */
+
+/* entry.S: call the handler of an interrupt, as the CPU would */
+void vmx_call_handler(unsigned long handler);
 
 /* caps.c */
 int vmx_probe_caps(void);
@@ -274,6 +282,12 @@ u32 vmx_apic_controls(struct lv_vcpu *v);
 void vmx_write_apic(struct vmx_vcpu *s, u16 status);
 void vmx_decode_apic(struct lv_vcpu *v, struct lv_exit *exit, u32 code,
 		     u32 info);
+
+/* posted.c */
+void vmx_probe_posted(void);
+void vmx_post_init(struct vmx_vcpu *s);
+void vmx_post_controls(struct vmx_vcpu *s);
+void vmx_serve_host(struct lv_vcpu *v);
 
 /* check.c */
 void vmx_dump(struct lv_vcpu *v);

@@ -45,6 +45,22 @@ void lv_lapic_notify(struct lv_lapic *apic)
 	notified[index_of(apic)]++;
 }
 
+/* As many times as this the answer is yes. */
+static unsigned int takes_posted;
+static unsigned int notifications;
+
+bool lv_lapic_takes_posted(struct lv_lapic *apic)
+{
+	(void)apic;
+	return takes_posted && takes_posted--;
+}
+
+void lv_lapic_notify_cpu(struct lv_lapic *apic)
+{
+	(void)apic;
+	notifications++;
+}
+
 void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event, u8 vector)
 {
 	events[index_of(apic)][event]++;
@@ -1097,6 +1113,76 @@ static void test_page_writes(void)
 	is(*shown(LAPIC_SPIV), 0xff, "INIT shows");
 }
 
+/* ---- vectors for a CPU that runs the guest ---- */
+
+#define ALWAYS 100
+
+static void run_posted(unsigned int times)
+{
+	power_up_enabled(1);
+	notifications = 0;
+	takes_posted = times;
+	notified[0] = 0;
+}
+
+static void test_posted(void)
+{
+	struct lv_posted *posted = &apics[0].posted;
+
+	ok((unsigned long)posted % 64 == 0, "aligned, as the CPU wants it");
+	run_posted(ALWAYS);
+	is(pend(0, 0x41, false), 1, "posted");
+	is(pend(0, 0x91, false), 1, "and another");
+	is(posted->pir[1], 2, "both are where the CPU finds them");
+	is(posted->pir[2], 1 << 17, "both are where the CPU finds them");
+	is(notifications, 1, "it is told once");
+	is(notified[0], 0, "and the vCPU need not look");
+	is(lv_lapic_pending(&apics[0]), NONE, "they do not wait for it");
+	posted->notified = 0;
+	posted->pir[2] = 0;
+	pend(0, 0x42, false);
+	is(notifications, 2, "when it has come it is told again");
+
+	lv_lapic_collect(&apics[0]);
+	is(lv_lapic_pending(&apics[0]), 0x42, "what it did not take waits");
+	is(get(0, LAPIC_IRR + 2), 6, "all of it");
+	is(posted->pir[1] | posted->notified, 0, "and is not posted any more");
+	pend(0, 0x93, false);
+	is(notifications, 3, "a new stay is told anew");
+	takes_posted = 0;
+	posted->notified = 0;
+	lv_lapic_collect(&apics[0]);
+	is(lv_lapic_pending(&apics[0]), 0x42, "untold, nothing is looked for");
+}
+
+static void test_not_posted(void)
+{
+	run_posted(1);
+	is(pend(0, 0x41, false), 1, "the stay ends meanwhile");
+	is(lv_lapic_pending(&apics[0]), 0x41, "taken back");
+	is(apics[0].posted.pir[1], 0, "nothing stays there");
+	is(notified[0], 1, "the vCPU is");
+
+	run_posted(0);
+	pend(0, 0x41, false);
+	is(notifications, 0, "who does not run is not notified");
+	run_posted(ALWAYS);
+	pend(0, 0x41, true);
+	is(lv_lapic_pending(&apics[0]), 0x41, "its end is waited for");
+	take(0);
+	set(0, LAPIC_EOI, 0);
+	pend(0, 0x41, false);
+	is(lv_lapic_pending(&apics[0]), 0x41, "the CPU thinks it still is");
+	take(0);
+	set(0, LAPIC_EOI, 0);
+	pend(0, 0x41, false);
+	is(notifications, 1, "not any more");
+	set_bit(0x42, bus.edge_eoi);
+	pend(0, 0x42, false);
+	is(lv_lapic_pending(&apics[0]), 0x42, "watched");
+	takes_posted = 0;
+}
+
 int main(void)
 {
 	test_reset();
@@ -1126,5 +1212,7 @@ int main(void)
 	test_init_reset();
 	test_page_moves();
 	test_page_writes();
+	test_posted();
+	test_not_posted();
 	return tap_done();
 }

@@ -75,18 +75,31 @@ bool lab_is_vmx(void)
 	return cpuid(1, 0).ecx & 1 << 5;
 }
 
-/* Does the CPU deliver interrupts to guests by itself? */
-bool lab_has_apicv(void)
+static bool parameter_is_on(const char *name)
 {
-	char on = 0;
-	FILE *f = fopen("/sys/module/labvisor/parameters/apicv", "r");
+	char path[80], on = 0;
+	FILE *f;
 
+	sprintf(path, "/sys/module/labvisor/parameters/%s", name);
+	f = fopen(path, "r");
 	if (!f)
 		return false;
 	if (fread(&on, 1, 1, f) != 1)
 		die("no value of a parameter");
 	fclose(f);
-	return lab_is_labvisor() && lab_is_vmx() && on == 'Y';
+	return on == 'Y';
+}
+
+/* Does the CPU deliver interrupts to guests by itself? */
+bool lab_has_apicv(void)
+{
+	return parameter_is_on("apicv");
+}
+
+/* And takes those that come while a guest runs? */
+bool lab_posts_interrupts(void)
+{
+	return parameter_is_on("posted");
 }
 
 /* A number from the environment, for the tests that take one. */

@@ -113,6 +113,7 @@ bool lab_is_labvisor(void);
 bool lab_is_tcg(void);
 bool lab_is_vmx(void);
 bool lab_has_apicv(void);
+bool lab_posts_interrupts(void);
 long lab_param(const char *name, long fallback);
 int read_number(const char *path, long *value);
 int write_text(const char *path, const char *text);

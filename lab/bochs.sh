@@ -149,7 +149,7 @@ bochs_prepare()
 	if [ "$(head -c 4 "$image")" = $'\x7fELF' ]; then
 		start_by_kexec
 	fi
-	program=$("$LAB_DIR/bochs/build")
+	program=$("$LAB_DIR/bochs/build" ${LAB_PROFILE:+profile})
 	initrd_at=$((mem * 512 * 1024))
 	make_cd
 	configuration >"$run/bochsrc"

@@ -146,6 +146,7 @@ struct lv_lapic {
 	u64 base; /* IA32_APIC_BASE (own, once) */
 	u32 regs[LAPIC_NR_REGS]; /* those that are plain storage (own, once) */
 	unsigned long changed; /* a bit each, for lv_lapic_to_page() (own) */
+	u32 *page; /* where a CPU may have written ICR and ICR2, or NULL (own) */
 	u64 tsc_deadline; /* IA32_TSC_DEADLINE (own, and timer expiry) */
 	/*
 	 * Host time of the next timer expiry, 0 if stopped (own, and timer
@@ -206,6 +207,7 @@ bool lv_lapic_accepts_pic(const struct lv_lapic *apic);
 u16 lv_lapic_move_to_page(struct lv_lapic *apic, u32 *page);
 void lv_lapic_move_from_page(struct lv_lapic *apic, u32 *page, u16 status);
 void lv_lapic_collect(struct lv_lapic *apic);
+void lv_lapic_set_page(struct lv_lapic *apic, u32 *page);
 void lv_lapic_written(struct lv_lapic *apic, u32 offset, u32 val);
 
 void lv_lapic_get_state(struct lv_lapic *apic, struct kvm_lapic_state *state);
@@ -279,11 +281,6 @@ static inline void lv_lapic_from_page(struct lv_lapic *apic, u32 *page,
 				      u16 status)
 {
 	apic->regs[LAPIC_TPR] = *lv_lapic_page_reg(page, LAPIC_TPR);
-	/* It writes a self-IPI, and where others go, without a word. */
-	if (!lv_lapic_x2apic(apic)) {
-		apic->regs[LAPIC_ICR] = *lv_lapic_page_reg(page, LAPIC_ICR);
-		apic->regs[LAPIC_ICR2] = *lv_lapic_page_reg(page, LAPIC_ICR2);
-	}
 	if (status || apic->isr_highest >= 0)
 		lv_lapic_move_from_page(apic, page, status);
 }

@@ -459,6 +459,21 @@ void lv_lapic_set_tsc_deadline(struct lv_lapic *apic, u64 tsc)
 
 /* ---- registers ---- */
 
+/*
+ * In xAPIC mode a CPU writes the last self-IPI, and where other IPIs go, to the
+ * page without a word: have them.
+ */
+static void icr_from_page(struct lv_lapic *apic)
+{
+	u32 reg;
+
+	if (!apic->page || lv_lapic_x2apic(apic))
+		return;
+	for (reg = LAPIC_ICR; reg <= LAPIC_ICR2; reg++)
+		if (!(apic->changed & BIT(reg)))
+			apic->regs[reg] = *lv_lapic_page_reg(apic->page, reg);
+}
+
 static u32 read_reg(struct lv_lapic *apic, unsigned int reg)
 {
 	switch (reg) {
@@ -476,6 +491,9 @@ static u32 read_reg(struct lv_lapic *apic, unsigned int reg)
 		return READ_ONCE(apic->bitmap[reg - LAPIC_ISR]);
 	case LAPIC_TIMER_COUNT:
 		return timer_count(apic);
+	case LAPIC_ICR ... LAPIC_ICR2:
+		icr_from_page(apic);
+		fallthrough;
 	default:
 		return apic->regs[reg];
 	}
@@ -531,6 +549,7 @@ static void write_reg(struct lv_lapic *apic, unsigned int reg, u32 val)
 		apic->regs[reg] = xchg(&apic->errors, 0);
 		break;
 	case LAPIC_ICR:
+		icr_from_page(apic);
 		write_icr(apic, val, apic->regs[LAPIC_ICR2] >> 24);
 		break;
 	case LAPIC_LVT_TIMER ... LAPIC_LVT_ERROR:
@@ -701,6 +720,14 @@ void lv_lapic_move_from_page(struct lv_lapic *apic, u32 *page, u16 status)
 	apic->isr_highest = in_service ? status >> 8 : -1;
 }
 
+/** lv_lapic_set_page - from now on it is @page that a CPU works on; NULL: none */
+void lv_lapic_set_page(struct lv_lapic *apic, u32 *page)
+{
+	icr_from_page(apic);
+	apic->page = page;
+	apic->changed = ~0ul;
+}
+
 /** lv_lapic_written - the guest wrote @val to a register in the page */
 void lv_lapic_written(struct lv_lapic *apic, u32 offset, u32 val)
 {
@@ -765,6 +792,7 @@ int lv_lapic_set_base(struct lv_lapic *apic, u64 base, bool host)
 	    ((mode == (on | x2) && !old) || (mode == on && (old & x2))))
 		return -EINVAL;
 
+	icr_from_page(apic);
 	WRITE_ONCE(apic->base, base);
 	apic->changed = ~0ul;
 	if (!host && old && !mode)

@@ -45,9 +45,11 @@ u32 vmx_apic_controls(struct lv_vcpu *v)
 	vmcs_write(
 		MSR_BITMAP,
 		__pa(vmx_msr_bitmap[x2apic ? VMX_BITMAP_X2APIC : VMX_BITMAP]));
+	if (v->apic)
+		lv_lapic_set_page(v->apic,
+				  v->apicv ? to_vmx(v)->apic_page : NULL);
 	if (!v->apicv)
 		return 0;
-	v->apic->changed = ~0ul;
 	return VMX_CPU2_APICV &
 	       ~(x2apic ? SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES
 			: SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE);

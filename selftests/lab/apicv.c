@@ -208,6 +208,38 @@ TEST_F(apicv, blocked)
 	check_exits(_metadata, &before, &after, "", 0);
 }
 
+static void silent_guest(void)
+{
+	apic_enable();
+	trap_handlers[VECTOR] = eoi;
+	sti();
+	for (;;) {
+		apic_icr(5, ICR_SELF | VECTOR);
+		asm volatile("nop");
+		guest_sync(hits);
+	}
+}
+
+static u32 lapic_reg(const struct vcpu *vcpu, u32 reg)
+{
+	struct kvm_lapic_state state;
+	u32 val;
+
+	MUST(vcpu->fd, KVM_GET_LAPIC, &state);
+	memcpy(&val, state.regs + reg, sizeof(val));
+	return val;
+}
+
+/* User space sees what it did. */
+TEST_F(apicv, silent_writes)
+{
+	vcpu_call(self->vcpu, silent_guest);
+	EXPECT_EQ(1, vcpu_sync(self->vcpu));
+	EXPECT_EQ(2, vcpu_sync(self->vcpu));
+	EXPECT_EQ(ICR_SELF | VECTOR, lapic_reg(self->vcpu, APIC_ICR));
+	EXPECT_EQ(5u << 24, lapic_reg(self->vcpu, APIC_ICR2));
+}
+
 /* ---- what has ---- */
 
 static void icr_guest(void)
@@ -316,8 +348,10 @@ TEST_F(apicv, memory_over_it)
 static void moved_guest(void)
 {
 	GUEST_EQ(0x14, apic_read(APIC_VERSION) & 0xff);
+	apic_write(APIC_ICR2, 5 << 24);
 	wrmsr(MSR_APIC_BASE, (rdmsr(MSR_APIC_BASE) & 0xfff) | MMIO_GPA);
 	GUEST_EQ(0x14, mmio_read32(MMIO_GPA + APIC_VERSION) & 0xff);
+	GUEST_EQ(5 << 24, mmio_read32(MMIO_GPA + APIC_ICR2));
 	guest_sync(apic_read(APIC_VERSION));
 }
 

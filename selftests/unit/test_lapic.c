@@ -1029,6 +1029,7 @@ static void test_page_moves(void)
 
 	power_up_enabled(1);
 	memset(page, 0, sizeof(page));
+	lv_lapic_set_page(&apics[0], page);
 	set(0, LAPIC_TPR, 0x15);
 	pend(0, 0x80, false);
 	take(0);
@@ -1089,6 +1090,7 @@ static void test_page_writes(void)
 {
 	power_up_enabled(2);
 	memset(page, 0, sizeof(page));
+	lv_lapic_set_page(&apics[0], page);
 	lv_lapic_to_page(&apics[0], page);
 	is(*shown(LAPIC_VERSION), get(0, LAPIC_VERSION), "version shown");
 	written(LAPIC_LVT_LINT1, ~0u);
@@ -1109,6 +1111,8 @@ static void test_page_writes(void)
 	written(LAPIC_ICR, FIXED(0x55));
 	is(lv_lapic_pending(&apics[1]), 0x55, "IPI sent where ICR2 says");
 	lv_lapic_reset(&apics[0]);
+	is(get(0, LAPIC_ICR) | get(0, LAPIC_ICR2), 0,
+	   "what the page has is older than INIT");
 	lv_lapic_to_page(&apics[0], page);
 	is(*shown(LAPIC_SPIV), 0xff, "INIT shows");
 }

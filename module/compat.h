@@ -153,7 +153,10 @@ static inline bool lv_immediate_exit(const struct kvm_run *run)
 #endif
 }
 
-/* 6.16: renamed. Neither traced nor paravirtual, for around VM entry. */
+/*
+ * Neither traced nor paravirtual, which is a call each: for around VM entry and
+ * trips to user space. 6.16: renamed.
+ */
 static __always_inline void lv_native_wrmsr(u32 msr, u64 val)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
@@ -161,6 +164,11 @@ static __always_inline void lv_native_wrmsr(u32 msr, u64 val)
 #else
 	native_wrmsrl(msr, val);
 #endif
+}
+
+static __always_inline u64 lv_native_rdmsr(u32 msr)
+{
+	return __rdmsr(msr);
 }
 
 /*

@@ -13,6 +13,7 @@
 #include <asm/fpu/xcr.h>
 #include <asm/msr.h>
 
+#include "compat.h"
 #include "labvisor.h"
 
 #define LV_XFEATURES \
@@ -130,7 +131,7 @@ static void lv_xrstor(struct lv_vcpu *v)
 	 * Old AMD CPUs leave the x87 pointers alone if no exception is pending:
 	 * overwrite the host thread's.
 	 */
-	if (boot_cpu_has_bug(X86_BUG_FXSAVE_LEAK))
+	if (static_cpu_has_bug(X86_BUG_FXSAVE_LEAK))
 		asm volatile("fnclex; emms; fildl %0" ::"m"(v->cpu));
 	if (lv_host_xcr0)
 		asm volatile("xrstor64 %0" ::"m"(*v->xstate),
@@ -156,7 +157,7 @@ void lv_fpu_load(struct lv_vcpu *v)
 	lv_xrstor(v);
 	/* XSAVES must not see the host's supervisor state. */
 	if (lv_host_xss)
-		wrmsrl(MSR_IA32_XSS, 0);
+		lv_native_wrmsr(MSR_IA32_XSS, 0);
 	if (v->xcr0 != lv_host_xcr0 && lv_host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, v->xcr0);
 	v->fpu_loaded = true;
@@ -171,7 +172,7 @@ void lv_fpu_put(struct lv_vcpu *v)
 	if (v->xcr0 != lv_host_xcr0 && lv_host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, lv_host_xcr0);
 	if (lv_host_xss)
-		wrmsrl(MSR_IA32_XSS, lv_host_xss);
+		lv_native_wrmsr(MSR_IA32_XSS, lv_host_xss);
 	lv_xsave(v);
 	kernel_fpu_end();
 }

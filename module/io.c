@@ -609,11 +609,13 @@ static int lv_port_out(struct lv_vcpu *v, const struct lv_exit *exit)
 	return lv_ask_port(v, exit->io.port, exit->io.size, 1, false);
 }
 
-static void lv_port_result(struct lv_vcpu *v, const void *data, u8 size)
+/* AL, AX, or EAX, whose upper half becomes 0. */
+static void lv_port_result(struct lv_vcpu *v, u32 val, u8 size)
 {
-	if (size == 4)
-		v->regs[LV_RAX] = 0;
-	memcpy(&v->regs[LV_RAX], data, size);
+	u64 mask = size == 4 ? ~0ULL : BIT_ULL(8 * size) - 1;
+	u64 *rax = &v->regs[LV_RAX];
+
+	*rax = (*rax & ~mask) | (val & mask);
 }
 
 /* The instruction is complete when user space has answered. */
@@ -630,7 +632,7 @@ static int lv_port_in(struct lv_vcpu *v, const struct lv_exit *exit)
 	*val = 0;
 	if (lv_iobus_read(v, LV_SPACE_PIO, exit->io.port, exit->io.size, val)) {
 		trace_lv_pio(v, false, exit->io.port, exit->io.size, *val);
-		lv_port_result(v, val, exit->io.size);
+		lv_port_result(v, *val, exit->io.size);
 		return lv_skip_insn(v, exit);
 	}
 	trace_lv_pio(v, false, exit->io.port, exit->io.size, 0);
@@ -747,7 +749,8 @@ static int lv_port_ins(struct lv_vcpu *v, u16 port)
 	return lv_ask_port(v, port, s->bytes, s->count, true);
 }
 
-static int lv_port_string(struct lv_vcpu *v, const struct lv_exit *exit)
+static noinline int lv_port_string(struct lv_vcpu *v,
+				   const struct lv_exit *exit)
 {
 	struct lv_io *io = v->io;
 	enum lv_emul_result r;
@@ -842,7 +845,7 @@ int lv_complete_io(struct lv_vcpu *v)
 		return LV_RESUME;
 	switch (state) {
 	case LV_IO_PORT_IN:
-		lv_port_result(v, io->port_page, io->port_size);
+		lv_port_result(v, *(u32 *)io->port_page, io->port_size);
 		return lv_skip_insn(v, &v->exit);
 	case LV_IO_PORT_INS:
 		lv_emul_begin(v, &io->emul);

@@ -198,16 +198,16 @@ static void svm_load(struct lv_vcpu *v, int cpu)
 		s->asid_generation = 0;
 		s->vmcb->control.clean = 0;
 	}
-	if (v->tsc_aux != c->tsc_aux && boot_cpu_has(X86_FEATURE_RDTSCP))
-		wrmsrl(MSR_TSC_AUX, v->tsc_aux);
+	if (v->tsc_aux != c->tsc_aux && static_cpu_has(X86_FEATURE_RDTSCP))
+		lv_native_wrmsr(MSR_TSC_AUX, v->tsc_aux);
 }
 
 static void svm_put(struct lv_vcpu *v)
 {
 	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
 
-	if (v->tsc_aux != c->tsc_aux && boot_cpu_has(X86_FEATURE_RDTSCP))
-		wrmsrl(MSR_TSC_AUX, c->tsc_aux);
+	if (v->tsc_aux != c->tsc_aux && static_cpu_has(X86_FEATURE_RDTSCP))
+		lv_native_wrmsr(MSR_TSC_AUX, c->tsc_aux);
 }
 
 struct lv_backend svm_backend = {

@@ -9,6 +9,7 @@
 #include <linux/smp.h>
 #include <asm/debugreg.h>
 #include <asm/desc.h>
+#include <asm/fsgsbase.h>
 #include <asm/io.h>
 #include <asm/mmu_context.h>
 #include <asm/msr.h>
@@ -28,25 +29,26 @@ const u32 vmx_msr_index[VMX_NR_MSRS] = {
 
 /* ---- VMX operation ---- */
 
-static unsigned int vmx_nr_switched(void)
+static void vmx_read_host_msrs(u64 *msr)
 {
-	/* TSC_AUX is the last one. */
-	return boot_cpu_has(X86_FEATURE_RDTSCP) ? VMX_NR_SWITCHED
-						: VMX_MSR_TSC_AUX;
+	unsigned int i;
+
+	for (i = 0; i < VMX_NR_SWITCHED; i++)
+		if (i != VMX_MSR_TSC_AUX || boot_cpu_has(X86_FEATURE_RDTSCP))
+			msr[i] = lv_native_rdmsr(vmx_msr_index[i]);
 }
 
 int vmx_cpu_enable(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
-	unsigned int i;
 	int err;
 
 	if (__read_cr4() & X86_CR4_VMXE)
 		return -EBUSY;
 	INIT_LIST_HEAD(&c->active);
 	c->current_vcpu = NULL;
-	for (i = 0; i < vmx_nr_switched(); i++)
-		rdmsrl(vmx_msr_index[i], c->msr[i]);
+	native_store_gdt(&c->gdt);
+	vmx_read_host_msrs(c->msr);
 
 	lv_pause_processor_trace(true);
 	lv_set_cr4_vmxe(true);
@@ -119,24 +121,16 @@ static u64 host_tr_base(const struct desc_ptr *gdt)
 	       (u64)tss->base3 << 32;
 }
 
-static u64 host_msr(u32 msr)
-{
-	u64 val;
-
-	rdmsrl(msr, val);
-	return val;
-}
-
 /* What differs between CPUs. */
 static void vmx_set_host_cpu_state(void)
 {
-	struct desc_ptr gdt;
+	const struct desc_ptr *gdt = &this_cpu_ptr(&vmx_cpu)->gdt;
 
-	native_store_gdt(&gdt);
-	vmcs_write(HOST_GDTR_BASE, gdt.address);
-	vmcs_write(HOST_TR_BASE, host_tr_base(&gdt));
-	vmcs_write(HOST_GS_BASE, host_msr(MSR_GS_BASE));
-	vmcs_write(HOST_IA32_SYSENTER_ESP, host_msr(MSR_IA32_SYSENTER_ESP));
+	vmcs_write(HOST_GDTR_BASE, gdt->address);
+	vmcs_write(HOST_TR_BASE, host_tr_base(gdt));
+	vmcs_write(HOST_GS_BASE, lv_native_rdmsr(MSR_GS_BASE));
+	vmcs_write(HOST_IA32_SYSENTER_ESP,
+		   lv_native_rdmsr(MSR_IA32_SYSENTER_ESP));
 }
 
 /** vmx_init_host_state - what is the same for all entries */
@@ -156,17 +150,20 @@ void vmx_init_host_state(void)
 	vmcs_write(HOST_GS_SELECTOR, 0);
 	vmcs_write(HOST_TR_SELECTOR, tr);
 	vmcs_write(HOST_IDTR_BASE, idt.address);
-	vmcs_write(HOST_IA32_SYSENTER_CS, host_msr(MSR_IA32_SYSENTER_CS));
-	vmcs_write(HOST_IA32_SYSENTER_EIP, host_msr(MSR_IA32_SYSENTER_EIP));
-	vmcs_write(HOST_IA32_EFER, host_msr(MSR_EFER));
-	vmcs_write(HOST_IA32_PAT, host_msr(MSR_IA32_CR_PAT));
+	vmcs_write(HOST_IA32_SYSENTER_CS,
+		   lv_native_rdmsr(MSR_IA32_SYSENTER_CS));
+	vmcs_write(HOST_IA32_SYSENTER_EIP,
+		   lv_native_rdmsr(MSR_IA32_SYSENTER_EIP));
+	vmcs_write(HOST_IA32_EFER, lv_native_rdmsr(MSR_EFER));
+	vmcs_write(HOST_IA32_PAT, lv_native_rdmsr(MSR_IA32_CR_PAT));
 	vmcs_write(HOST_RIP, (unsigned long)vmx_exit);
 	vmx_set_host_cpu_state();
 }
 
 /* ---- loading ---- */
 
-static void vmx_move_here(struct vmx_vcpu *s, struct vmx_cpu *c, int cpu)
+static noinline void vmx_move_here(struct vmx_vcpu *s, struct vmx_cpu *c,
+				   int cpu)
 {
 	unsigned long flags;
 
@@ -179,6 +176,15 @@ static void vmx_move_here(struct vmx_vcpu *s, struct vmx_cpu *c, int cpu)
 	vmclear(s->vmcs_pa);
 }
 
+/* Of the vCPUs whose VMCS this CPU holds, work with this one. */
+static noinline void vmx_make_current(struct vmx_vcpu *s, struct vmx_cpu *c)
+{
+	vmptrld(s->vmcs_pa);
+	c->current_vcpu = s;
+	/* One guest must not steer another by what it taught the CPU. */
+	vmx_predictor_barrier();
+}
+
 void vmx_load(struct lv_vcpu *v, int cpu)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
@@ -188,12 +194,8 @@ void vmx_load(struct lv_vcpu *v, int cpu)
 	s->reloaded = true;
 	if (moved)
 		vmx_move_here(s, c, cpu);
-	if (c->current_vcpu != s) {
-		vmptrld(s->vmcs_pa);
-		c->current_vcpu = s;
-		/* One guest must not steer another by what it taught the CPU. */
-		vmx_predictor_barrier();
-	}
+	if (c->current_vcpu != s)
+		vmx_make_current(s, c);
 	if (moved) {
 		vmx_set_host_cpu_state();
 		/* What this CPU cached when the vCPU was last here is old. */
@@ -202,6 +204,13 @@ void vmx_load(struct lv_vcpu *v, int cpu)
 }
 
 /* ---- host state that VM exits leave wrong ---- */
+
+static __always_inline u64 host_fs_base(void)
+{
+	return static_cpu_has(X86_FEATURE_FSGSBASE)
+		       ? rdfsbase()
+		       : lv_native_rdmsr(MSR_FS_BASE);
+}
 
 static void vmx_save_host(struct vmx_vcpu *s)
 {
@@ -212,19 +221,32 @@ static void vmx_save_host(struct vmx_vcpu *s)
 	savesegment(ds, h->ds);
 	savesegment(es, h->es);
 	store_ldt(h->ldt);
-	vmcs_write(HOST_FS_BASE, host_msr(MSR_FS_BASE));
-	rdmsrl(MSR_KERNEL_GS_BASE, h->kernel_gs_base);
+	vmcs_write(HOST_FS_BASE, host_fs_base());
+	h->kernel_gs_base = lv_native_rdmsr(MSR_KERNEL_GS_BASE);
 }
 
-static void vmx_load_guest_msrs(struct vmx_vcpu *s)
+static __always_inline void vmx_switch_msr(unsigned int i, const u64 *old,
+					   const u64 *new)
 {
-	const struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
-	unsigned int i;
+	if (old[i] != new[i])
+		lv_native_wrmsr(vmx_msr_index[i], new[i]);
+}
 
-	for (i = 0; i < vmx_nr_switched(); i++)
-		if (s->msr[i] != c->msr[i])
-			wrmsrl(vmx_msr_index[i], s->msr[i]);
-	wrmsrl(MSR_KERNEL_GS_BASE, s->msr[VMX_MSR_KERNEL_GS_BASE]);
+/* The CPU has the values of @old: give it those of @new. */
+static __always_inline void vmx_switch_msrs(const u64 *old, const u64 *new)
+{
+	vmx_switch_msr(VMX_MSR_STAR, old, new);
+	vmx_switch_msr(VMX_MSR_LSTAR, old, new);
+	vmx_switch_msr(VMX_MSR_CSTAR, old, new);
+	vmx_switch_msr(VMX_MSR_SFMASK, old, new);
+	if (static_cpu_has(X86_FEATURE_RDTSCP))
+		vmx_switch_msr(VMX_MSR_TSC_AUX, old, new);
+}
+
+/* The I/O permission bitmap lies beyond the limit that the exit set. */
+static noinline void vmx_tss_limit_changed(void)
+{
+	invalidate_tss_limit();
 }
 
 /*
@@ -232,16 +254,17 @@ static void vmx_load_guest_msrs(struct vmx_vcpu *s)
  * tables. User space has nonzero selectors only if it is a 32-bit program or
  * plays with them.
  */
-static void vmx_restore_segments(const struct vmx_host *h)
+static void vmx_restore_segments(const struct vmx_host *h,
+				 const struct desc_ptr *gdt)
 {
 	u64 fs_base;
 
 	if (unlikely(h->ldt))
 		asm volatile("lldt %0" ::"m"(h->ldt));
 	if (unlikely(h->fs)) {
-		rdmsrl(MSR_FS_BASE, fs_base);
+		fs_base = lv_native_rdmsr(MSR_FS_BASE);
 		loadsegment(fs, h->fs);
-		wrmsrl(MSR_FS_BASE, fs_base);
+		lv_native_wrmsr(MSR_FS_BASE, fs_base);
 	}
 	if (unlikely(h->gs))
 		load_gs_index(h->gs);
@@ -249,26 +272,24 @@ static void vmx_restore_segments(const struct vmx_host *h)
 		loadsegment(ds, h->ds);
 		loadsegment(es, h->es);
 	}
-	load_fixmap_gdt(smp_processor_id());
-	/* The I/O permission bitmap lies beyond the limit that the exit set. */
-	invalidate_tss_limit();
+	native_load_gdt(gdt);
+	/* The kernel knows until it needs the limit. */
+	if (!this_cpu_read(__tss_limit_invalid))
+		vmx_tss_limit_changed();
 }
 
 void vmx_put(struct lv_vcpu *v)
 {
 	const struct vmx_cpu *c = this_cpu_ptr(&vmx_cpu);
 	struct vmx_vcpu *s = to_vmx(v);
-	unsigned int i;
 
 	if (!s->guest_loaded)
 		return;
 	s->guest_loaded = false;
-	rdmsrl(MSR_KERNEL_GS_BASE, s->msr[VMX_MSR_KERNEL_GS_BASE]);
-	for (i = 0; i < vmx_nr_switched(); i++)
-		if (s->msr[i] != c->msr[i])
-			wrmsrl(vmx_msr_index[i], c->msr[i]);
-	vmx_restore_segments(&s->host);
-	wrmsrl(MSR_KERNEL_GS_BASE, s->host.kernel_gs_base);
+	s->msr[VMX_MSR_KERNEL_GS_BASE] = lv_native_rdmsr(MSR_KERNEL_GS_BASE);
+	vmx_switch_msrs(s->msr, c->msr);
+	vmx_restore_segments(&s->host, &c->gdt);
+	lv_native_wrmsr(MSR_KERNEL_GS_BASE, s->host.kernel_gs_base);
 }
 
 /*
@@ -289,7 +310,9 @@ void vmx_begin_stay(struct vmx_vcpu *s)
 	}
 	if (!s->guest_loaded) {
 		vmx_save_host(s);
-		vmx_load_guest_msrs(s);
+		vmx_switch_msrs(this_cpu_ptr(&vmx_cpu)->msr, s->msr);
+		lv_native_wrmsr(MSR_KERNEL_GS_BASE,
+				s->msr[VMX_MSR_KERNEL_GS_BASE]);
 		s->guest_loaded = true;
 	}
 }

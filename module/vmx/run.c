@@ -239,7 +239,7 @@ void vmx_flush_tlb(struct lv_vcpu *v, bool nested)
 }
 
 /* Translations of the guest's tables go by VPID, those of the EPT by EPTP. */
-static void vmx_flush_now(struct vmx_vcpu *s)
+static noinline void vmx_flush_now(struct vmx_vcpu *s)
 {
 	if (s->vpid)
 		invvpid(vmx_caps.invvpid, s->vpid);

@@ -99,12 +99,14 @@ struct vmx_vcpu {
  * @vmxon: VMXON region
  * @active: vCPUs whose VMCS this CPU may hold
  * @current_vcpu: the one that VMREAD and VMWRITE go to
+ * @gdt: the host's GDT and its limit
  * @msr: the host's values
  */
 struct vmx_cpu {
 	struct page *vmxon;
 	struct list_head active;
 	struct vmx_vcpu *current_vcpu;
+	struct desc_ptr gdt;
 	u64 msr[VMX_NR_SWITCHED];
 };
 

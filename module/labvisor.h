@@ -196,7 +196,6 @@ struct lv_vcpu {
 	struct lv_lapic *apic; /* once; NULL without in-kernel local APIC */
 	/* own: in the guest the CPU has @apic, and delivers its vectors */
 	bool apicv;
-	bool posts; /* atomic: and takes new ones without an exit */
 
 	u64 cr0, cr2, cr3, cr4, efer; /* own; CR0.TS may be stale: lv_cr0() */
 	u8 cr8; /* own: as of the last exit */

@@ -276,7 +276,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 	vtime_account_guest_enter();
 	/* Order mode before the look at requests: pairs with lv_kick(). */
 	smp_store_mb(v->mode, LV_IN_GUEST);
-	if (v->posts)
+	if (v->apicv && v->apic->posts)
 		lv_lapic_collect(v->apic);
 
 	out = lv_run_atomic(v, exit);
@@ -284,7 +284,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 		lv_vcpu_timer_to_host(v);
 
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);
-	if (v->posts)
+	if (v->apicv && v->apic->posts)
 		lv_lapic_collect(v->apic);
 	v->atomic = false;
 	lv_guest_ran();

@@ -132,10 +132,11 @@ struct lv_lapic {
 		};
 		u32 bitmap[3 * LV_VECTORS / 32]; /* registers from LAPIC_ISR on */
 	};
-	struct lv_posted posted; /* empty but for lv_lapic_takes_posted() */
+	struct lv_posted posted; /* empty, but while lv_lapic_takes_posted() */
 	unsigned long errors; /* error bits not yet latched into ESR (atomic) */
 	bool irr_pending; /* false only if @irr is empty (once, by any CPU) */
 	u8 source; /* enum lv_irq_source of the last message (once, by any CPU) */
+	bool posts; /* in the guest it takes vectors from @posted (own, once) */
 
 	int isr_highest; /* highest vector in @isr, -1 if none (own) */
 

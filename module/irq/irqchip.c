@@ -63,7 +63,7 @@ bool lv_lapic_takes_posted(struct lv_lapic *apic)
 	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
 
 	return smp_load_acquire(&v->mode) == LV_IN_GUEST &&
-	       READ_ONCE(v->posts) && !READ_ONCE(v->timer_due) &&
+	       READ_ONCE(apic->posts) && !READ_ONCE(v->timer_due) &&
 	       !READ_ONCE(v->sched.pool_hears) &&
 	       READ_ONCE(v->cpu) != raw_smp_processor_id();
 }

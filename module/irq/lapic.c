@@ -165,7 +165,8 @@ static bool is_plain(const struct lv_lapic *apic, u8 vector, bool level)
 
 static int set_irr(struct lv_lapic *apic, u8 vector, bool level)
 {
-	if (is_plain(apic, vector, level) && post(apic, vector))
+	if (unlikely(READ_ONCE(apic->posts)) && is_plain(apic, vector, level) &&
+	    post(apic, vector))
 		return 1;
 	if (level && !test_bit(vector, apic->tmr))
 		set_bit(vector, apic->tmr);

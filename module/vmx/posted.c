@@ -46,7 +46,7 @@ void vmx_post_controls(struct vmx_vcpu *s)
 		return;
 	s->pin_ctl = ctl;
 	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, ctl);
-	WRITE_ONCE(v->posts, v->apicv);
+	WRITE_ONCE(v->apic->posts, v->apicv);
 	lv_lapic_collect(v->apic);
 }
 

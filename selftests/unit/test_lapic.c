@@ -1124,6 +1124,7 @@ static void test_page_writes(void)
 static void run_posted(unsigned int times)
 {
 	power_up_enabled(1);
+	apics[0].posts = true;
 	notifications = 0;
 	takes_posted = times;
 	notified[0] = 0;

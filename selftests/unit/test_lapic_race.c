@@ -257,6 +257,7 @@ int main(void)
 	void *result;
 
 	lv_lapic_init(&apic, &bus, 0, true);
+	apic.posts = true;
 	lv_apic_bus_add(&bus, &apic);
 	lv_lapic_mmio_write(&apic, LAPIC_SPIV << 4, LV_SPIV_ENABLE | 0xff);
 

@@ -125,7 +125,8 @@ static void gang_begin(struct lv_sched_vcpu *gang)
 	g->reserved = gang_needs(gang->pool, gang);
 	g->until = gang->pool->now + gang->pool->slice;
 	p->reserved += g->reserved;
-	g->first = (g->first + 1) % g->size;
+	if (g->size > g->reserved) /* else each has the CPU that it had */
+		g->first = (g->first + 1) % g->size;
 	gang_unpark(gang, g->first, g->size);
 	gang_unpark(gang, 0, g->first);
 }

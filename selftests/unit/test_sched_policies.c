@@ -868,6 +868,7 @@ static void test_gang(void)
 static void test_gang_turns(void)
 {
 	struct sim_vm_config *io;
+	u64 moved = 0;
 	struct sim *sim;
 	u32 i;
 
@@ -892,6 +893,16 @@ static void test_gang_turns(void)
 	ok(vm_executed(&sim->vms[0]) > 19 * SEC,
 	   "gang: one that halts as a whole leaves its turn to others: %llu ms of 20 s",
 	   (unsigned long long)vm_executed(&sim->vms[0]) / 1000000);
+	sim_free(sim);
+
+	scenario("gang", 2, 1);
+	add(SIM_HOG, 2);
+	add(SIM_HOG, 2);
+	sim = begin();
+	sim_run(sim, SIM_START + SEC);
+	for (i = 0; i < 4; i++)
+		moved += sim->vcpus[i].core.migrations;
+	is(moved, 0, "gang: who fits stays on its CPU");
 	sim_free(sim);
 }
 

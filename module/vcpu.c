@@ -435,8 +435,6 @@ static int lv_run_loop(struct lv_vcpu *v)
 			else if (lv_sched_pass(v))
 				out = lv_enter_guest(v, exit);
 		}
-		if (lv_sched_active())
-			v->sched.exit_reason = exit->reason;
 		if (out == LV_SLEEPABLE)
 			out = lv_handle_with_memory(v, exit);
 		if (out == LV_BLOCK) {

@@ -222,6 +222,7 @@ static void lv_gate_obey(struct lv_vcpu *v)
 {
 	struct lv_sched_vcpu *s = &v->sched;
 
+	s->exit_reason = v->exit.reason;
 	if (s->state != LV_SCHED_RUNNING || !s->cpu->resched)
 		return;
 	if (v->stat.exits != v->exits_before || !lv_core_prolong(s))
@@ -292,6 +293,7 @@ static void lv_gate_stop(struct lv_vcpu *v, enum lv_stop why)
 
 	if (!kp)
 		return;
+	v->sched.exit_reason = v->exit.reason;
 	if (v->sched.state != LV_SCHED_FREE)
 		lv_core_stop(&v->sched, why);
 	lv_pool_unlock(kp);
@@ -334,6 +336,7 @@ void lv_gate_to_user(struct lv_vcpu *v)
 		kp = lv_lock_pool_of(&v->sched);
 		if (!kp)
 			break;
+		v->sched.exit_reason = v->exit.reason;
 		lv_core_absent(&v->sched, LV_IN_USER);
 		lv_pool_unlock(kp);
 		break;
@@ -406,6 +409,7 @@ void lv_gate_thread_out(struct lv_vcpu *v)
 
 	if (READ_ONCE(s->state) == LV_SCHED_FREE)
 		return;
+	s->exit_reason = v->exit.reason;
 	v->asleep = READ_ONCE(current->__state) != TASK_RUNNING;
 	WRITE_ONCE(s->out_at, ktime_get_ns());
 	if (READ_ONCE(s->state) == LV_SCHED_RUNNING &&

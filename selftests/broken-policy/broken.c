@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Policies that do wrong, one for each way to: the test programs see them thrown
- * out, and every guest go on.
+ * out, and every guest go on. And one that complains if it is told wrong.
  */
 #include <linux/delay.h>
 
+#include "../backend.h"
 #include "register.h"
 
 static void pick_nobody(struct lv_sched_cpu *cpu)
@@ -58,7 +59,18 @@ static void pick_favourites(struct lv_sched_cpu *cpu)
 		lv_sched_choose(cpu, v, v->slice);
 }
 
+/* Guests halt by HLT, and need user space for ports. */
+static void check_exit(struct lv_sched_vcpu *v, u32 why)
+{
+	u8 exit = v->exit_reason;
+
+	if ((why == LV_STOP_BLOCK && exit != LV_EXIT_HLT) ||
+	    (why == LV_STOP_USER && exit != LV_EXIT_IO))
+		lv_sched_fault(v->pool, "it stopped for another exit");
+}
+
 static const struct lv_sched_ops policies[] = {
+	{ .name = "checks-exits", .stop = check_exit },
 	{ .name = "never-picks", .pick = pick_nobody },
 	{ .name = "picks-blocked", .pick = pick_blocked },
 	{ .name = "picks-elsewhere", .pick = pick_elsewhere },

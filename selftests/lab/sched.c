@@ -485,6 +485,11 @@ TEST_F_TIMEOUT(pool, broken_policies, PATIENCE)
 		SKIP(return, "broken.ko is not here");
 	ASSERT_EQ(0, syscall(SYS_finit_module, file, "", 0));
 	close(file);
+	ASSERT_EQ(0, pool_set_policy(dev, self->id, "checks-exits"));
+	while (!vcpu_info(dev, self->g[1]->id, 0).stops[4] ||
+	       !vcpu_info(dev, self->g[3]->id, 0).stops[5])
+		all_run(self->g);
+	EXPECT_STREQ("", pool_info(dev, self->id).fault);
 	for (i = 0; i < ARRAY_LEN(broken_policies); i++)
 		check_thrown_out(_metadata, self, &broken_policies[i]);
 	EXPECT_EQ(0, syscall(SYS_delete_module, "broken", O_NONBLOCK));

@@ -3,6 +3,7 @@
 #
 # Debian's QEMU boots a Debian from its disk on Labvisor, to a login and to work:
 # dpkg, apt, gcc, network, and what virtio devices are for.
+# test_debian.sh [KERNEL]...: the lab host's, default stock
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
@@ -11,6 +12,7 @@ source "$LAB_DIR/vmm/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=tap.sh
 source "$LAB_TOP/selftests/tap.sh"
 
+[ $# -gt 0 ] || set -- stock
 results=(login units dpkg apt compile vhost_net rng balloon no_trouble power_off)
 
 # A package, in a repository, and a file with its checksum: what the lab host's
@@ -35,15 +37,17 @@ make_web()
 	} >"$web/repository/Packages"
 }
 
+# run KERNEL
 run()
 {
-	local image options
+	local image options more=(--timeout 600)
 
+	[ "$1" != debug ] || more=(--timeout 3600 --kmemleak)
 	make_web >"$scratch/out" 2>&1 &&
 	image=$("$LAB_DIR/disk/build" 2>"$scratch/err") &&
-	mapfile -t options < <(vmm_options stock) &&
-	"$LAB_DIR/host" --smp 1 --mem 2048 --timeout 600 --disk "$image" \
-		--log "$scratch/log" "${options[@]}" --file "$scratch/web" \
+	mapfile -t options < <(vmm_options "$1") &&
+	"$LAB_DIR/host" --kernel "$1" --smp 1 --mem 2048 --disk "$image" \
+		"${more[@]}" --log "$scratch/log" "${options[@]}" --file "$scratch/web" \
 		--file "$LAB_DIR/vmm/boot" \
 		--file "$LAB_TOP/selftests/qemu/qmp.sh" \
 		--file "$LAB_TOP/selftests/qemu/debian.sh" \
@@ -57,8 +61,12 @@ passed()
 }
 
 echo "TAP version 13"
-ok lab_host run
-for name in "${results[@]}"; do
-	ok "$name" passed "$name"
+for kernel; do
+	prefix=''
+	[ "$kernel" != debug ] || prefix=debug_
+	ok "${prefix}lab_host" run "$kernel"
+	for name in "${results[@]}"; do
+		ok "$prefix$name" passed "$name"
+	done
 done
 echo "1..$count"

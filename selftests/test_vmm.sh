@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # What Debian's QEMU does with its guests on Labvisor beside running Linux.
-# test_vmm.sh [CASE]...
+# test_vmm.sh [LAB/KERNEL[/CASE]...]...: LAB is svm or vmx, KERNEL the lab host's;
+# without a case, all that the lab has. Without arguments, svm/stock and vmx/fast.
 set -uo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lab/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lab/lib.sh"
@@ -14,8 +15,7 @@ source "$LAB_TOP/selftests/tap.sh"
 on_svm=(snapshot migration registers steps nmi hot_add isolinux memtest ipxe ovmf
 	overcommit)
 on_vmx=(breakpoints migration registers steps nmi isolinux memtest ipxe)
-cases=("${on_svm[@]}" "${on_vmx[@]/#/vmx_}")
-[ $# -eq 0 ] || cases=("$@")
+[ $# -gt 0 ] || set -- svm/stock vmx/fast
 
 # The guests: a boot sector and its symbols, an initramfs with its work.
 make_guests()
@@ -52,40 +52,8 @@ make_pictures()
 	done
 }
 
-# in_host PREFIX KERNEL OPTION... CASES: in a lab host; results get the prefix.
-in_host()
+make_files()
 {
-	local prefix=$1 options
-	mapfile -t options < <(vmm_options "$2" \
-		/usr/share/qemu/linuxboot_dma.bin \
-		/usr/share/seabios/vgabios-stdvga.bin)
-	shift 2
-
-	"$LAB_DIR/host" --smp 1 --mem 2048 --timeout 900 \
-		--log "$scratch/log" "${options[@]}" "${files[@]}" \
-		"${@:1:$#-1}" -- sh -c \
-		"insmod labvisor.ko node=kvm && ./cases.sh ${*: -1}" \
-		2>>"$scratch/err" |
-		sed "s/^RESULT\t/&$prefix/" >>"$scratch/out"
-}
-
-# asked PREFIX CASE...: those of them that are wanted
-asked()
-{
-	local prefix=$1 name
-	shift
-
-	for name; do
-		! printf '%s\n' "${cases[@]}" | grep -qxF "$prefix$name" ||
-			printf '%s ' "$name"
-	done
-}
-
-# QEMU's TCG lets no breakpoint of a guest reach its hypervisor: that takes Bochs.
-run()
-{
-	local files svm vmx status=0
-
 	make_guests >"$scratch/out" 2>&1 &&
 	files=(--file "$scratch/sector" --file "$scratch/symbols"
 		--file "$scratch/initrd"
@@ -98,13 +66,26 @@ run()
 		--file /usr/share/OVMF/OVMF_VARS.fd:ovmf-vars
 		--file "$LAB_TOP/selftests/qemu/qmp.sh"
 		--file "$LAB_TOP/selftests/qemu/cases.sh") &&
-	make_pictures 2>>"$scratch/err" || return
-	svm=$(asked '' "${on_svm[@]}")
-	vmx=$(asked vmx_ "${on_vmx[@]}")
-	[ -z "$svm" ] || in_host '' stock "$svm" || status=1
-	[ -z "$vmx" ] || in_host vmx_ fast --lab bochs --kernel fast "$vmx" ||
-		status=1
-	return $status
+	make_pictures 2>>"$scratch/err"
+}
+
+# run LAB KERNEL CASE...: in one lab host. QEMU's TCG lets no breakpoint of a
+# guest reach its hypervisor: that takes Bochs.
+run()
+{
+	local lab=qemu kernel=$2 options more=(--timeout 900)
+	mapfile -t options < <(vmm_options "$kernel" \
+		/usr/share/qemu/linuxboot_dma.bin \
+		/usr/share/seabios/vgabios-stdvga.bin)
+
+	[ "$1" = svm ] || lab=bochs
+	[ "$kernel" != debug ] || more=(--timeout 3600 --kmemleak)
+	shift 2
+	"$LAB_DIR/host" --lab "$lab" --kernel "$kernel" --smp 1 --mem 2048 \
+		--log "$scratch/log" "${more[@]}" "${options[@]}" \
+		"${files[@]}" -- sh -c \
+		"insmod labvisor.ko node=kvm && ./cases.sh $*" \
+		>"$scratch/out" 2>"$scratch/err"
 }
 
 passed()
@@ -112,9 +93,26 @@ passed()
 	grep -qxF $'RESULT\t'"$1"$'\tok' "$scratch/out"
 }
 
+# test_in LAB KERNEL CASE...
+test_in()
+{
+	local prefix='' name
+
+	[ "$2" != debug ] || prefix=debug_
+	[ "$1" = svm ] || prefix+=vmx_
+	ok "${prefix}lab_host" run "$@"
+	for name in "${@:3}"; do
+		ok "$prefix$name" passed "$name"
+	done
+}
+
 echo "TAP version 13"
-ok lab_host run
-for name in "${cases[@]}"; do
-	ok "$name" passed "$name"
+ok files make_files
+for where; do
+	IFS=/ read -r lab kernel cases <<<"$where"
+	names=("${on_svm[@]}")
+	[ "$lab" = svm ] || names=("${on_vmx[@]}")
+	[ -z "$cases" ] || IFS=/ read -ra names <<<"$cases"
+	test_in "$lab" "$kernel" "${names[@]}"
 done
 echo "1..$count"

@@ -20,6 +20,10 @@ on_vmx=(breakpoints migration registers steps nmi isolinux memtest ipxe)
 # The guests: a boot sector and its symbols, an initramfs with its work.
 make_guests()
 {
+	local base
+
+	make -s -C "$LAB_TOP/userspace" OUT="$LAB_BUILD/userspace" &&
+	base=$("$LAB_DIR/initramfs" guest) &&
 	gcc -m32 -c -o "$scratch/sector.o" "$LAB_TOP/selftests/qemu/sector.S" &&
 	ld -m elf_i386 -Ttext 0x7c00 -e 0x7c00 -o "$scratch/sector.elf" \
 		"$scratch/sector.o" &&
@@ -28,7 +32,7 @@ make_guests()
 	mkdir -p "$scratch/more/root" &&
 	cp "$LAB_TOP/selftests/qemu/guest-work.sh" "$scratch/more/root/work.sh" &&
 	{
-		cat "$("$LAB_DIR/initramfs" guest)"
+		cat "$base"
 		pack_cpio "$scratch/more"
 	} >"$scratch/initrd" &&
 	mkdir -p "$scratch/cd" &&

@@ -56,6 +56,17 @@ provoke()
 		"modprobe lkdtm && echo $1 >/sys/kernel/debug/provoke-crash/DIRECT"
 }
 
+# A module that forgets memory; a report is longer than a line of the log may be.
+leaks()
+{
+	local folder
+	folder=$("$tests/../lab/policy-module" debug "$tests/leak-module" \
+		2>"$scratch/err") || return
+
+	boot 125 'kmemleak: unreferenced object' --kernel debug --kmemleak \
+		--module "$folder/leak.ko" -- true
+}
+
 bochs=(--lab bochs --kernel fast)
 crash='echo c >/proc/sysrq-trigger'
 odd="a  b 'c' \"d\" \$e * \\ ;"
@@ -85,6 +96,7 @@ ok kasan provoke WRITE_AFTER_FREE 'BUG: KASAN: use-after-free'
 ok ubsan provoke ARRAY_BOUNDS 'UBSAN: array-index-out-of-bounds'
 ok list_debugging provoke CORRUPT_LIST_ADD 'list_add corruption'
 ok refcount provoke REFCOUNT_INC_OVERFLOW 'refcount_t: saturated'
+ok leak leaks
 ok nothing_left leaves_nothing
 ok bochs_status boot 7 '' "${bochs[@]}" -- sh -c 'exit 7'
 ok bochs_arguments boot 0 '' "${bochs[@]}" -- printf '%s' "$odd"

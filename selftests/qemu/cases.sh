@@ -102,8 +102,10 @@ symbol()
 until_turns()
 {
 	while true; do
-		turns=$(word vm 0x600) || return
-		[ "$turns" = 0x00000000 ] || return 0
+		mark=$(word vm 0x608)
+		[ -n "$mark" ] || return
+		[ "$mark" = 0x5ec70412 ] || continue
+		[ "$(word vm 0x600)" = 0x00000000 ] || return 0
 	done
 }
 
@@ -185,7 +187,7 @@ case_registers()
 	registers=$(hmp vm 'info registers') &&
 	has "$registers" 'EAX=11223344 EBX=55667788 ECX=[0-9a-f]* EDX=99aabbcc' &&
 	has "$registers" 'ESP=00007c00' &&
-	has "$registers" 'EIP=00007c4[5-c]' &&
+	has "$registers" 'EIP=00007c\(4e\|5[34]\)' &&
 	has "$registers" 'CS =0000 00000000 0000ffff' &&
 	turns=$(word vm 0x600) &&
 	hmp vm 'info lapic' &&

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A boot sector: 16-bit code, which greets by the BIOS, puts known values into
- * registers, and counts in memory: its turns, and NMIs.
+ * registers, and counts in memory: its turns, and NMIs. Both count from a mark on:
+ * before, the BIOS may have used that memory.
  */
 	.code16
 	.globl	_start, again, stepped, jumping, turns, nmis
 	.set	turns, 0x600
 	.set	nmis, 0x604
+	.set	mark, 0x608
 
 _start:
 	ljmp	$0, $1f
@@ -17,6 +19,7 @@ _start:
 	movw	$0x7c00, %sp
 	movl	%eax, turns
 	movl	%eax, nmis
+	movl	$0x5ec70412, mark
 	movw	$nmi, 2 * 4
 	movw	%ax, 2 * 4 + 2
 

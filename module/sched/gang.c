@@ -316,6 +316,22 @@ static void gang_stop(struct lv_sched_vcpu *v, u32 why)
 		gang_turn(v->pool);
 }
 
+/*
+ * The one of the gang that had the CPU before, or else @first: the threads of two
+ * that change places would wait for each other to make way.
+ */
+static struct lv_sched_vcpu *gang_back(struct lv_sched_cpu *cpu,
+				       struct lv_sched_vcpu *first)
+{
+	struct lv_sched_vcpu *v;
+
+	lv_for_each_vm_vcpu(v, first->vm)
+		if (v->cpu == cpu && v->state == LV_SCHED_READY && !v->parked &&
+		    gang_vcpu(v)->leader == gang_vcpu(first)->leader)
+			return v;
+	return first;
+}
+
 static void gang_pick(struct lv_sched_cpu *cpu)
 {
 	struct lv_sched_vcpu *v = lv_sched_first(cpu);
@@ -329,6 +345,8 @@ static void gang_pick(struct lv_sched_cpu *cpu)
 		slice = max(div_u64(cpu->pool->slice * cpu->pool->nr_cpus,
 				    size),
 			    LV_SLICE_MIN);
+	else
+		v = gang_back(cpu, v);
 	lv_sched_choose(cpu, v, slice);
 }
 

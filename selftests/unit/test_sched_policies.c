@@ -904,6 +904,17 @@ static void test_gang_turns(void)
 		moved += sim->vcpus[i].core.migrations;
 	is(moved, 0, "gang: who fits stays on its CPU");
 	sim_free(sim);
+
+	moved = 0;
+	scenario("gang", 2, 1);
+	add(SIM_HOG, 2);
+	add(SIM_RANDOM, 1)->count = 3;
+	sim = begin();
+	sim_run(sim, SIM_START + SEC);
+	for (i = 0; i < 2; i++)
+		moved += sim->vcpus[i].core.migrations;
+	is(moved, 0, "gang: who fits has the same CPU again after others");
+	sim_free(sim);
 }
 
 /* Lock-holder preemption: who spins while the holder does not run loses time. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What scheduling policies do to guests: sched [EXPERIMENT]..., see experiments[].
+ * What scheduling policies do to guests: sched [EXPERIMENT[.POLICY]]..., see
+ * experiments[].
  *
  * Guests measure: a loop that they went through is guest time, and their TSC says
  * when. One line for each figure, with tabs: "figure", experiment, policy, case,
@@ -17,6 +18,8 @@
 #define LVTT_TSC_DEADLINE 0x40000u
 #define MAX_SAMPLES 4096
 #define MAX_GUESTS 8
+#define MAX_STAYS 1024
+#define MAX_PARTIES 2 /* vCPUs that say when they ran */
 
 /* ---- guests; their times are ticks of the TSC ---- */
 
@@ -35,6 +38,8 @@ static volatile u32 nr_samples;
 static volatile u64 met, missed;
 
 #define LOOP 10000
+#define LOOK 200
+#define WAY 40000 /* of a thread into the guest, or out of it */
 
 static u32 my_id(void)
 {
@@ -179,6 +184,39 @@ static void attacker(void)
 	}
 }
 
+/* When a vCPU ran. An interrupt, which takes less than WAY, is no end. */
+struct stay {
+	u64 begin, end;
+};
+
+static struct stay stays[MAX_PARTIES][MAX_STAYS];
+static volatile u32 nr_stays[MAX_PARTIES];
+static volatile u32 on_record;
+
+/*
+ * Says when it runs, while that is asked for and there is room. By the PAUSE, QEMU turns to
+ * the other CPU; such a loop is too long to be one for the processor.
+ */
+static void witness(void)
+{
+	u32 id = my_id(), n = 0;
+	u64 last = 0, now;
+
+	for (;;) {
+		spend(LOOK);
+		pause_cpu();
+		now = rdtsc();
+		if (!on_record)
+			continue;
+		if (now - last > WAY && n < MAX_STAYS) {
+			stays[id][n].begin = now;
+			nr_stays[id] = ++n;
+		}
+		stays[id][n - 1].end = now;
+		last = now;
+	}
+}
+
 static void start_cpu(void)
 {
 	apic_enable();
@@ -233,6 +271,16 @@ static void figure(const char *which, const char *what, u64 value)
 static void count(const char *which, const char *what, u64 value)
 {
 	figure(which, what, value * 1000);
+}
+
+static u64 earlier(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
+static u64 later(u64 a, u64 b)
+{
+	return a > b ? a : b;
 }
 
 static u64 percent(u64 part, u64 of)
@@ -296,14 +344,14 @@ static void start_guests(void)
 {
 	u32 i, k;
 
-	for (i = 0; i < nr_guests; i++)
+	for (i = 0; i < nr_guests; i++) {
 		for (k = 0; k < guests[i]->n; k++)
 			if (pthread_create(&guests[i]->vcpus[k]->thread, NULL,
 					   run_vcpu, guests[i]->vcpus[k]))
 				die("no thread");
-	for (i = 0; i < nr_guests; i++)
 		while (GUEST_VAR(guests[i]->vm, nr_up) < guests[i]->n)
 			usleep(1000);
+	}
 }
 
 static void free_guest(struct guest *g)
@@ -368,7 +416,9 @@ static void measure(u32 ms)
 		GUEST_VAR(guests[i]->vm, met) = 0;
 		GUEST_VAR(guests[i]->vm, missed) = 0;
 	}
+	GUEST_VAR(guests[0]->vm, on_record) = true;
 	usleep(ms * 1000);
+	GUEST_VAR(guests[0]->vm, on_record) = false;
 	sum_up();
 }
 
@@ -537,6 +587,168 @@ static void locks(u32 ms)
 	locks_of("beside hogs", sysconf(_SC_NPROCESSORS_ONLN) + 1, ms);
 }
 
+/* ---- gangs: what siblings do at a time ---- */
+
+/* struct edge - a vCPU begins to run, or ends */
+struct edge {
+	u64 at;
+	u32 vcpu;
+	bool runs;
+};
+
+/* struct together - what became of the vCPUs of a VM */
+struct together {
+	u64 all, part; /* ticks in which all ran, in which some did */
+	u64 part_max; /* at a stretch */
+	u64 apart_max; /* how much more one had run than another */
+};
+
+static int compare_edges(const void *a, const void *b)
+{
+	const struct edge *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* While it is known of all vCPUs what they do: all but their last stays. */
+static u32 get_edges(struct guest *g, struct edge *edges)
+{
+	u64 from = 0, to = ~0ull;
+	u32 i, k, last, n = 0;
+
+	for (i = 0; i < g->n; i++) {
+		last = GUEST_VAR(g->vm, nr_stays[i]) - 1;
+		if (last >= MAX_STAYS)
+			die("vCPU %u did not run", i);
+		from = later(from, GUEST_VAR(g->vm, stays[i][0]).begin);
+		to = earlier(to, GUEST_VAR(g->vm, stays[i][last]).begin);
+	}
+	for (i = 0; i < g->n; i++) {
+		last = GUEST_VAR(g->vm, nr_stays[i]) - 1;
+		for (k = 0; k <= last; k++) {
+			struct stay stay = GUEST_VAR(g->vm, stays[i][k]);
+
+			stay.begin = earlier(later(stay.begin, from), to);
+			stay.end = earlier(later(stay.end, from), to);
+			if (stay.begin == stay.end)
+				continue;
+			edges[n++] = (struct edge){ stay.begin, i, true };
+			edges[n++] = (struct edge){ stay.end, i, false };
+		}
+	}
+	qsort(edges, n, sizeof(*edges), compare_edges);
+	return n;
+}
+
+/* From one edge to the next nothing changes. */
+static struct together look_back(struct guest *g)
+{
+	static struct edge edges[2 * MAX_PARTIES * MAX_STAYS];
+	u64 ran[MAX_PARTIES] = { 0 }, time, stretch = 0;
+	bool runs[MAX_PARTIES] = { false };
+	u32 i, k, running = 0, n = get_edges(g, edges);
+	struct together t = { 0 };
+
+	for (k = 0; k + 1 < n; k++) {
+		runs[edges[k].vcpu] = edges[k].runs;
+		running += edges[k].runs ? 1 : -1;
+		time = edges[k + 1].at - edges[k].at;
+		for (i = 0; i < g->n; i++)
+			ran[i] += runs[i] ? time : 0;
+		t.all += running == g->n ? time : 0;
+		if (time)
+			stretch = running % g->n ? stretch + time : 0;
+		t.part += running % g->n ? time : 0;
+		t.part_max = later(t.part_max, stretch);
+		t.apart_max = later(t.apart_max, ran[0] > ran[1]
+							 ? ran[0] - ran[1]
+							 : ran[1] - ran[0]);
+	}
+	return t;
+}
+
+static void add_witness(u32 vcpus)
+{
+	struct orders o = { .main = witness, .nr_cpus = vcpus };
+
+	add_guest(&o, 0, NULL);
+}
+
+static volatile bool task_ends;
+
+/* A task of the host's that wants 1 ms in 7 of the second CPU. */
+static void *host_task(void *arg)
+{
+	cpu_set_t second;
+
+	CPU_ZERO(&second);
+	CPU_SET(1, &second);
+	if (sched_setaffinity(0, sizeof(second), &second))
+		die("no second CPU");
+	while (!task_ends) {
+		u64 from = rdtsc();
+
+		while (rdtsc() - from < to_ticks(MS)) {
+			spend(LOOK);
+			pause_cpu();
+		}
+		usleep(6000);
+	}
+	return NULL;
+}
+
+/*
+ * What gang and gang-relaxed promise, or 0. A thread has a way into the guest, and
+ * one out of it; and one that the host holds up is waited for (LV_GRACE_PREEMPTED).
+ * The latter promises CPU time as it is charged, not what of it the host's tasks
+ * leave to the guest.
+ */
+static u64 promised(bool task)
+{
+	u64 way = to_ns(WAY);
+
+	if (!strcmp(policy, "gang"))
+		return way + (task ? 4 * MS : 0);
+	return strcmp(policy, "gang-relaxed") || task ? 0 : way + 5 * MS;
+}
+
+static void gang_of(const char *beside, u32 gangs, u32 hogs, bool task, u32 ms)
+{
+	struct together t;
+	pthread_t thread;
+	char which[64];
+
+	pool_new(5 * MS);
+	while (gangs--)
+		add_witness(2);
+	while (hogs--)
+		add_witness(1);
+	snprintf(which, sizeof(which), "%s, beside %s",
+		 lab_is_vmx() ? "VMX" : "SVM", beside);
+	task_ends = false;
+	if (task && pthread_create(&thread, NULL, host_task, NULL))
+		die("no thread");
+	measure(ms);
+	t = look_back(guests[0]);
+	task_ends = true;
+	if (task)
+		pthread_join(thread, NULL);
+	count(which, "stays", GUEST_VAR(guests[0]->vm, nr_stays[0]));
+	figure(which, "some ran, %", percent(t.part, t.part + t.all));
+	figure(which, "at a stretch, us", to_ns(t.part_max));
+	figure(which, "apart, us", to_ns(t.apart_max));
+	if (promised(task))
+		figure(which, "promised, us", promised(task));
+	end();
+}
+
+static void gang(u32 ms)
+{
+	gang_of("a gang", 2, 0, false, ms);
+	gang_of("3 hogs", 1, 3, false, ms);
+	gang_of("a gang and a host task", 2, 0, true, ms);
+}
+
 /* Three VMs with periods share @percent of a CPU, and a hog wants it all. */
 static void deadlines_of(u32 load, u32 ms)
 {
@@ -623,6 +835,10 @@ static const struct {
 	  locks,
 	  500,
 	  { "host", "rr", "credit", "gang", "gang-relaxed" } },
+	{ "gang",
+	  gang,
+	  500,
+	  { "gang", "gang-relaxed", "rr", "credit", "host" } },
 	{ "deadlines", deadlines, 1000, { "edf", "credit", "rr", "host" } },
 	{ "attack", attack, 2000, { "credit", "rr", "host" } },
 };
@@ -640,12 +856,16 @@ static void ignore_signal(int signal)
 {
 }
 
-static bool is_wanted(const char *name, int argc, char **argv)
+/* By "experiment", or "experiment.policy". */
+static bool is_wanted(int argc, char **argv)
 {
+	size_t n = strlen(experiment);
 	int i;
 
 	for (i = 1; i < argc; i++)
-		if (!strcmp(name, argv[i]))
+		if (!strncmp(argv[i], experiment, n) &&
+		    (!argv[i][n] ||
+		     (argv[i][n] == '.' && !strcmp(argv[i] + n + 1, policy))))
 			return true;
 	return argc == 1;
 }
@@ -667,10 +887,10 @@ int main(int argc, char **argv)
 	become_punctual();
 	for (i = 0; i < ARRAY_LEN(experiments); i++) {
 		experiment = experiments[i].name;
-		if (!is_wanted(experiment, argc, argv))
-			continue;
 		for (k = 0; experiments[i].policies[k]; k++) {
 			policy = experiments[i].policies[k];
+			if (!is_wanted(argc, argv))
+				continue;
 			fprintf(stderr, "%s under %s\n", experiment, policy);
 			experiments[i].run(
 				lab_param("MEASURE_MS", experiments[i].ms));

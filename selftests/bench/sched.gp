@@ -14,6 +14,7 @@ if (name eq "fairness") { set ylabel "% of guest time" }
 if (name eq "caps") { set ylabel "% of a CPU" }
 if (name eq "attack") { set ylabel "% of guest time that the attacker gets" }
 if (name eq "locks") { set ylabel "locks per second" }
+if (name eq "gang") { set ylabel "% of its time in which the guest ran in part" }
 if (bars) {
 	set style data histogram
 	set style histogram clustered gap 1

@@ -157,7 +157,10 @@ void vmx_init_host_state(void)
 	vmcs_write(HOST_IA32_EFER, lv_native_rdmsr(MSR_EFER));
 	vmcs_write(HOST_IA32_PAT, lv_native_rdmsr(MSR_IA32_CR_PAT));
 	vmcs_write(HOST_RIP, (unsigned long)vmx_exit);
+	/* Of this CPU, where the VMCS is: see vmx_load(). */
+	preempt_disable();
 	vmx_set_host_cpu_state();
+	preempt_enable();
 }
 
 /* ---- loading ---- */

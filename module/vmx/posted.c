@@ -42,11 +42,12 @@ void vmx_post_controls(struct vmx_vcpu *s)
 	struct lv_vcpu *v = &s->v;
 	u32 ctl = vmx_caps.pin | (v->apicv ? PIN_BASED_POSTED_INTR : 0);
 
+	/* First of all: a reset has written the control, but not this. */
+	WRITE_ONCE(v->apic->posts, v->apicv);
 	if (ctl == s->pin_ctl)
 		return;
 	s->pin_ctl = ctl;
 	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, ctl);
-	WRITE_ONCE(v->apic->posts, v->apicv);
 	lv_lapic_collect(v->apic);
 }
 

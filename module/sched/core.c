@@ -239,7 +239,7 @@ void lv_unseat(struct lv_sched_vcpu *v, enum lv_sched_state state)
 	cpu->curr = NULL;
 	cpu->resched = 0;
 	cpu->until = LV_SLICE_FOREVER;
-	cpu->late = false;
+	cpu->late = 0;
 	v->pool->nr_idle++;
 	if (v->pass) {
 		WRITE_ONCE(v->pass, false);
@@ -543,11 +543,11 @@ static void lv_remind(struct lv_sched_cpu *cpu)
 	lv_sched_recall(cpu->curr);
 }
 
-/* The way took longer than the slice: as long again, for who has to get on. */
-static void lv_grant_a_turn(struct lv_sched_cpu *cpu, u64 took)
+/* The way took longer than the slice, for who has to get on. */
+static void lv_grant_a_turn(struct lv_sched_cpu *cpu, u64 ns)
 {
-	cpu->late = false;
-	cpu->until = cpu->pool->now + max(took, LV_SLICE_MIN);
+	cpu->late = 0;
+	cpu->until = cpu->pool->now + max(ns, LV_SLICE_MIN);
 	lv_arm(cpu);
 }
 
@@ -558,7 +558,7 @@ void lv_core_arrive(struct lv_sched_vcpu *v)
 	v->absent = LV_HERE;
 	WRITE_ONCE(v->pass, true);
 	if (v->cpu->late)
-		lv_grant_a_turn(v->cpu, v->pool->now - v->since);
+		lv_grant_a_turn(v->cpu, v->cpu->late);
 	lv_remind(v->cpu);
 	if (v->wake_pending)
 		lv_note_latency(v);
@@ -667,9 +667,9 @@ void lv_core_cpu_timer(struct lv_sched_cpu *cpu)
 		return lv_take(cpu);
 	if (cpu->until > cpu->pool->now)
 		return lv_arm(cpu);
+	cpu->late = v->absent == LV_COMING ? cpu->until - v->since : 0;
 	cpu->until = LV_SLICE_FOREVER;
-	cpu->late = v->absent == LV_COMING;
-	if (cpu->late)
+	if (v->absent == LV_COMING)
 		lv_arm(cpu);
 	else
 		lv_ask(cpu, LV_STOP_SLICE);

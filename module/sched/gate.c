@@ -42,18 +42,42 @@ void lv_pool_lock(struct lv_kpool *kp)
 	kp->core.now = max(kp->core.now, ktime_get_ns());
 }
 
+/*
+ * A vCPU was given a CPU that its thread is not bound to. To go there by itself the
+ * thread would first have to run where it is bound to, and wait for the vCPU there.
+ */
+static void lv_move(struct lv_vcpu *v, int cpu)
+{
+	mutex_lock(&v->pin_lock);
+	if (v->pinned && READ_ONCE(v->sched.state) != LV_SCHED_FREE) {
+		v->pinned_to = cpu;
+		set_cpus_allowed_ptr(v->pinned, cpumask_of(cpu));
+	}
+	mutex_unlock(&v->pin_lock);
+	rcuwait_wake_up(&v->wait);
+	lv_vm_put(v->vm);
+}
+
 void lv_pool_unlock(struct lv_kpool *kp)
 {
 	unsigned long flags = kp->flags;
 	bool thrown = lv_core_settle(&kp->core);
+	struct lv_vcpu *mover;
+	int to;
 
 	lv_core_took(&kp->core, ktime_get_ns() - kp->core.now);
 	if (kp->core.fault)
 		thrown |= lv_core_settle(&kp->core);
 	if (thrown)
 		schedule_work(&kp->thrown);
+	mover = kp->mover;
+	to = kp->mover_to;
+	kp->mover = NULL;
+	kp->can_move = false;
 	__acquire(&kp->lock);
 	raw_spin_unlock_irqrestore(&kp->lock, flags);
+	if (mover)
+		lv_move(mover, to);
 }
 
 /* The vCPU's pool, locked; NULL while it moves from one to another. */
@@ -77,9 +101,21 @@ static struct lv_kpool *lv_lock_pool_of(struct lv_sched_vcpu *s)
 
 /* ---- hooks of the core ---- */
 
+/* The vCPU's thread is in KVM_RUN, so that its VM has a user. */
 void lv_sched_grant(struct lv_sched_vcpu *s)
 {
-	rcuwait_wake_up(&lv_of(s)->wait);
+	struct lv_kpool *kp = lv_to_kpool(s->pool);
+	struct lv_vcpu *v = lv_of(s);
+	struct task_struct *thread = READ_ONCE(v->pinned);
+
+	if (!kp->can_move || kp->mover || !thread || thread == current ||
+	    READ_ONCE(v->pinned_to) == s->cpu->id) {
+		rcuwait_wake_up(&v->wait);
+		return;
+	}
+	lv_vm_get(v->vm);
+	kp->mover = v;
+	kp->mover_to = s->cpu->id;
 }
 
 void lv_sched_recall(struct lv_sched_vcpu *s)
@@ -267,6 +303,7 @@ bool lv_gate_enter(struct lv_vcpu *v)
 		kp = lv_lock_pool_of(&v->sched);
 		if (!kp)
 			return true;
+		kp->can_move = true;
 		answer = lv_gate_ask(v, &cpu);
 		lv_pool_unlock(kp);
 
@@ -293,6 +330,7 @@ static void lv_gate_stop(struct lv_vcpu *v, enum lv_stop why)
 
 	if (!kp)
 		return;
+	kp->can_move = true;
 	v->sched.exit_reason = v->exit.reason;
 	if (v->sched.state != LV_SCHED_FREE)
 		lv_core_stop(&v->sched, why);
@@ -319,6 +357,7 @@ void lv_gate_give_back(struct lv_vcpu *v)
 	kp = lv_lock_pool_of(s);
 	if (!kp)
 		return;
+	kp->can_move = true;
 	lv_gate_obey(v);
 	lv_pool_unlock(kp);
 }

@@ -25,6 +25,9 @@ struct lv_kpool {
 	struct lv_pool core; /* lock */
 	raw_spinlock_t lock; /* interrupts off */
 	unsigned long flags; /* lock: what to restore */
+	bool can_move; /* lock: who drops it can sleep, and moves ... */
+	struct lv_vcpu *mover; /* lock: ... this one's thread, if any ... */
+	int mover_to; /* lock: ... to this CPU */
 	struct hrtimer timer; /* lv_core_pool_timer() */
 	struct delayed_work watchdog; /* runs while the policy is not "host" */
 	struct work_struct thrown; /* clean up after a policy was thrown out */

@@ -61,9 +61,11 @@ static void relaxed_review(struct lv_sched_vcpu *changed)
 			lv_sched_unpark(v);
 }
 
+/* On its way to the CPU it makes no progress, though it is charged for it. */
 static void relaxed_charge(struct lv_sched_vcpu *v, u64 ns)
 {
-	relaxed_vcpu(v)->progress += ns;
+	if (v->absent != LV_COMING)
+		relaxed_vcpu(v)->progress += ns;
 }
 
 /* Who halted is where the slowest is, at least. */

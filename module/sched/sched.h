@@ -281,7 +281,7 @@ struct lv_sched_cpu {
 	/* private: the core's */
 	struct lv_ready_queue ready; /* vCPUs whose home it is */
 	u8 resched; /* enum lv_stop: @curr was asked to stop, and why */
-	bool late; /* the slice ended before the thread of @curr arrived */
+	u64 late; /* the slice, if it ended before the thread of @curr arrived */
 	u64 timer; /* what the CPU's timer is set to, or 0 */
 	u64 busy; /* ns that it had a vCPU */
 	u64 busy_since;

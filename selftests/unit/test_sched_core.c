@@ -385,16 +385,15 @@ static void test_absent(void)
 	pool.now += MS;
 	lv_core_arrive(a);
 	ok(a->pass, "arrived: runs");
-	is(cpus[0].timer, pool.now + LV_SLICE_MIN + MS,
-	   "for as long as it took to come");
+	is(cpus[0].timer, pool.now + LV_SLICE_MIN, "for its slice");
 	pool.now = cpus[0].timer;
 	lv_core_cpu_timer(&cpus[0].core);
 	is(cpus[0].core.resched, LV_STOP_SLICE, "which ends");
 
 	/* ... even if it needs longer from there. */
 	ok(lv_core_prolong(a) && !cpus[0].core.resched, "prolonged");
-	is(cpus[0].timer, pool.now + 2 * (LV_SLICE_MIN + MS),
-	   "twice as long each time");
+	is(cpus[0].timer, pool.now + 2 * LV_SLICE_MIN + MS,
+	   "for as long as all that took");
 	lv_core_arrive(a);
 	ok(a->pass, "runs on");
 	settled("prolonged");
@@ -421,6 +420,24 @@ static void test_absent(void)
 	settled("does not come");
 	is(b->state, LV_SCHED_RUNNING, "does not come: lost it");
 	is(a->stopped_by, LV_STOP_HOST, "held up by the host");
+}
+
+/* A long way to the CPU puts nobody ahead of siblings. */
+static void test_way(void)
+{
+	char dump[32];
+
+	setup(2, 1, 2);
+	policy(&lv_sched_relaxed);
+	come(V(0, 0), LV_WAKE_USER);
+	lv_core_ready(V(0, 1), LV_WAKE_USER);
+	settled("two on their way");
+	pool.now += 2 * MS;
+	lv_core_arrive(V(0, 1));
+	pool.now += MS;
+	lv_sched_relaxed.dump(V(0, 0), dump, sizeof(dump));
+	ok(!strcmp(dump, "2000 us ahead"), "gang-relaxed: %s", dump);
+	is(V(0, 1)->time[LV_TIME_RUN], 3 * MS, "the way is charged for");
 }
 
 static void test_steal(void)
@@ -1336,6 +1353,7 @@ int main(void)
 	test_states();
 	test_yield();
 	test_absent();
+	test_way();
 	test_steal();
 	test_parked();
 	test_homes();

@@ -977,6 +977,8 @@ static void test_relaxed(void)
 	skew_max = 0;
 	for (seed = 1; seed <= 30 && !broken; seed++) {
 		scenario("gang-relaxed", 1 + seed % 5, seed);
+		if (seed % 3 == 2)
+			config.steal_every = 5 * MS;
 		for (i = 0; i <= seed % 4; i++)
 			add(i == 3 ? SIM_SPIN : SIM_HOG, 1 + (seed + i) % 5);
 		sim = begin();

@@ -219,7 +219,7 @@ struct lv_vcpu {
 	int mp_state; /* own; KVM_MP_STATE_* */
 	unsigned long apic_events; /* atomic: bit per enum lv_lapic_event */
 	u8 sipi_vector; /* atomic */
-	u64 timer_deadline; /* own: of the local APIC, in ns; 0: an hrtimer has it */
+	u64 timer_tsc; /* own: the host's when the timer expires; 0: an hrtimer has it */
 	u64 timer_due; /* atomic: when the timer that expired early would have */
 	u8 eoi_vector; /* own: for KVM_EXIT_IOAPIC_EOI */
 	bool report_tpr; /* own: KVM_TPR_ACCESS_REPORTING */

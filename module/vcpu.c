@@ -280,7 +280,7 @@ static int lv_enter_guest(struct lv_vcpu *v, struct lv_exit *exit)
 		lv_lapic_collect(v->apic);
 
 	out = lv_run_atomic(v, exit);
-	if (v->timer_deadline)
+	if (v->timer_tsc)
 		lv_vcpu_timer_to_host(v);
 
 	smp_store_release(&v->mode, LV_OUTSIDE_GUEST);

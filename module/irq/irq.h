@@ -180,6 +180,8 @@ void lv_lapic_event(struct lv_lapic *apic, enum lv_lapic_event event,
 void lv_lapic_eoi_broadcast(struct lv_lapic *apic, u8 vector);
 /** lv_lapic_timer_arm - hook: call lv_lapic_timer_expired() at @deadline */
 void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline);
+/** lv_lapic_timer_arm_tsc - hook: ... when the guest's TSC is @tsc; false: it cannot */
+bool lv_lapic_timer_arm_tsc(struct lv_lapic *apic, u64 tsc);
 /** lv_lapic_timer_cancel - hook: disarm, wait for a running expiry to end */
 void lv_lapic_timer_cancel(struct lv_lapic *apic);
 /** lv_lapic_ns_until - hook: nanoseconds until the guest's TSC is @tsc */

@@ -111,38 +111,51 @@ static void arm_hrtimer(struct lv_lapic *apic, u64 deadline)
 		      HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
-static void set_backend_timer(struct lv_vcpu *v, u64 deadline)
+static void set_backend_timer(struct lv_vcpu *v, u64 host_tsc)
 {
-	u64 left, tsc = 0;
-
-	if (deadline) {
-		left = max_t(s64, deadline - ktime_get_ns(), 0);
-		tsc = rdtsc() + mul_u64_u32_div(left, tsc_khz, USEC_PER_SEC);
-	}
-	v->timer_deadline = deadline;
-	lv_backend->set_timer(v, tsc);
+	v->timer_tsc = host_tsc;
+	lv_backend->set_timer(v, host_tsc);
 }
 
 /*
  * A guest that arms its timer and goes on needs no timer of the host's: its CPU
  * counts. When it leaves the innermost loop an hrtimer takes over.
  */
+static bool cpu_counts(const struct lv_vcpu *v)
+{
+	/* In interrupts this is lapic_timer_fn(), on any CPU. */
+	return lv_backend->set_timer && v->atomic && !in_hardirq();
+}
+
 void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline)
 {
 	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
+	u64 ns;
 
-	/* In interrupts this is lapic_timer_fn(), on any CPU. */
-	if (lv_backend->set_timer && v->atomic && !in_hardirq())
-		set_backend_timer(v, deadline);
-	else
-		arm_hrtimer(apic, deadline);
+	if (!cpu_counts(v))
+		return arm_hrtimer(apic, deadline);
+	ns = max_t(s64, deadline - ktime_get_ns(), 0);
+	set_backend_timer(v,
+			  rdtsc() + mul_u64_u32_div(ns, tsc_khz, USEC_PER_SEC));
+}
+
+bool lv_lapic_timer_arm_tsc(struct lv_lapic *apic, u64 tsc)
+{
+	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
+	u64 now = rdtsc();
+	s64 left = tsc - lv_guest_tsc(v, now);
+
+	if (left <= 0 || !cpu_counts(v))
+		return false;
+	set_backend_timer(v, now + left);
+	return true;
 }
 
 void lv_lapic_timer_cancel(struct lv_lapic *apic)
 {
 	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
 
-	if (v->timer_deadline)
+	if (v->timer_tsc)
 		set_backend_timer(v, 0);
 	else
 		hrtimer_cancel(&to_vcpu_apic(apic)->timer);
@@ -151,7 +164,12 @@ void lv_lapic_timer_cancel(struct lv_lapic *apic)
 /** lv_vcpu_timer_to_host - the vCPU leaves the innermost loop; interrupts off */
 void lv_vcpu_timer_to_host(struct lv_vcpu *v)
 {
-	arm_hrtimer(v->apic, v->timer_deadline);
+	struct lv_lapic *apic = v->apic;
+
+	if (apic->tsc_deadline)
+		apic->expiry = ktime_get_ns() +
+			       lv_lapic_ns_until(apic, apic->tsc_deadline);
+	arm_hrtimer(apic, apic->expiry);
 	set_backend_timer(v, 0);
 }
 
@@ -177,10 +195,10 @@ void lv_vcpu_timer_wait(struct lv_vcpu *v)
 		cpu_relax();
 }
 
-/** lv_vcpu_timer_expired - LV_EXIT_TIMER; it may come for nothing */
+/** lv_vcpu_timer_expired - LV_EXIT_TIMER; it also comes if the CPU counts no further */
 void lv_vcpu_timer_expired(struct lv_vcpu *v)
 {
-	if (!v->timer_deadline)
+	if (!v->timer_tsc || rdtsc() < v->timer_tsc)
 		return;
 	set_backend_timer(v, 0);
 	lv_lapic_timer_expired(v->apic);

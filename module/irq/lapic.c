@@ -455,7 +455,8 @@ void lv_lapic_set_tsc_deadline(struct lv_lapic *apic, u64 tsc)
 	if (!tsc)
 		return;
 	apic->tsc_deadline = tsc;
-	timer_start(apic, lv_lapic_ns_until(apic, tsc));
+	if (!lv_lapic_timer_arm_tsc(apic, tsc))
+		timer_start(apic, lv_lapic_ns_until(apic, tsc));
 }
 
 /* ---- registers ---- */

@@ -80,6 +80,11 @@ void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline)
 	armed[index_of(apic)] = deadline;
 }
 
+bool lv_lapic_timer_arm_tsc(struct lv_lapic *apic, u64 tsc)
+{
+	return false;
+}
+
 void lv_lapic_timer_cancel(struct lv_lapic *apic)
 {
 	armed[index_of(apic)] = 0;

@@ -62,6 +62,12 @@ void lv_lapic_timer_arm(struct lv_lapic *a, u64 deadline)
 	(void)a, (void)deadline;
 }
 
+bool lv_lapic_timer_arm_tsc(struct lv_lapic *a, u64 tsc)
+{
+	(void)a, (void)tsc;
+	return false;
+}
+
 void lv_lapic_timer_cancel(struct lv_lapic *a)
 {
 	(void)a;

@@ -7,8 +7,7 @@
  * sibling, of its VM and group, that wants to run, it is parked until that has
  * come closer. The one that is furthest behind is never held back.
  *
- * The bound is of the time that is charged, and exact but for the time that a
- * thread needs to leave the guest, or to come to a turn that has begun.
+ * The bound is exact but for the time that a thread needs to leave the guest.
  */
 #include "policies.h"
 

@@ -148,6 +148,21 @@ static void touch_huge_guest(void)
 		TIMED(i, *(volatile u8 *)(HUGE_GPA + i * HUGE) = 1);
 }
 
+static void touch_all_huge(void)
+{
+	u64 i;
+
+	for (i = 0; i < NR_HUGE; i++)
+		*(volatile u8 *)(HUGE_GPA + i * HUGE) = 1;
+}
+
+/* The host clears them, longer than from one tick to the next: the mean of all. */
+static void touch_absent_huge_guest(void)
+{
+	TIMED(0, touch_all_huge());
+	samples[0] /= NR_HUGE;
+}
+
 static void hypercall_guest(void)
 {
 	if (cpuid(0, 0).ebx == 0x756e6547)
@@ -1225,7 +1240,7 @@ static const struct bench {
 	{ "huge_present", "first write to 2 MiB that the host has",
 	  touch_huge_guest, add_present_huge_pages, .samples = NR_HUGE },
 	{ "huge_absent", "first write to 2 MiB that the host lacks",
-	  touch_huge_guest, add_absent_huge_pages, .samples = NR_HUGE },
+	  touch_absent_huge_guest, add_absent_huge_pages, .samples = 1 },
 	{ "dirty_write", "first write since the dirty log was read",
 	  .host = dirty_write },
 	{ "dirty_round", "dirty log of 64 MiB, 1 % written: a round",

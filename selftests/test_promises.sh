@@ -32,7 +32,7 @@ measure()
 	shift
 	"$LAB_DIR/host" --kernel fast --timeout 200 --log "$scratch/log" \
 		--module "$module" --file "$program" "${options[@]}" \
-		-- sh -c "$settled; MEASURE_MS=300 ./sched $*" \
+		-- sh -c "$settled; MEASURE_MS=500 ./sched $*" \
 		>"$scratch/out" 2>"$scratch/err" &&
 	jq -Rn '[inputs / "\t" | select(.[0] == "figure")] | group_by(.[1:4]) |
 		map({ experiment: .[0][1], policy: .[0][2], case: .[0][3] } +
@@ -64,4 +64,7 @@ ok gangs_run_as_a_whole keeps gang gang \
 ok relaxed_siblings_are_near keeps gang gang-relaxed \
 	'."promised, us" == null or ."apart, us" <= ."promised, us"'
 ok others_run_in_part keeps gang rr '."at a stretch, us" > 4000'
+# Each has as many turns as the other; the host's task is in the way of some.
+ok nobody_waits_to_move keeps gang rr \
+	'."apart, us" <= 5040 or (.case | test("host task"))'
 echo "1..$count"

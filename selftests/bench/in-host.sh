@@ -40,8 +40,8 @@ wanted()
 }
 
 # Guests do without XSAVE: on QEMU, what KVM says about it makes Linux warn at
-# length, and then do so.
-words="console=ttyS0 panic=-1 noxsave"
+# length, and then do so. Where a program is would say how much fork() copies.
+words="console=ttyS0 panic=-1 noxsave norandmaps"
 
 # guest CPUS COMMAND [WORD]...: a Linux guest runs it; the words come before what
 # starts the guest.

@@ -253,7 +253,7 @@ FIXTURE_TEARDOWN(leak)
 {
 }
 
-TEST_F_TIMEOUT(leak, boots_leak_nothing, 300)
+TEST_F_TIMEOUT(leak, boots_leak_nothing, 800)
 {
 	const long page_limit = boots * 4; /* kB; two rounds */
 	long free, used[2]; /* kB */

@@ -101,7 +101,7 @@ static struct lv_kpool *lv_lock_pool_of(struct lv_sched_vcpu *s)
 
 /* ---- hooks of the core ---- */
 
-/* The vCPU's thread is in KVM_RUN, so that its VM has a user. */
+/* A VM that nobody uses any more is about to leave the pool. */
 void lv_sched_grant(struct lv_sched_vcpu *s)
 {
 	struct lv_kpool *kp = lv_to_kpool(s->pool);
@@ -109,11 +109,11 @@ void lv_sched_grant(struct lv_sched_vcpu *s)
 	struct task_struct *thread = READ_ONCE(v->pinned);
 
 	if (!kp->can_move || kp->mover || !thread || thread == current ||
-	    READ_ONCE(v->pinned_to) == s->cpu->id) {
+	    READ_ONCE(v->pinned_to) == s->cpu->id ||
+	    !refcount_inc_not_zero(&v->vm->users)) {
 		rcuwait_wake_up(&v->wait);
 		return;
 	}
-	lv_vm_get(v->vm);
 	kp->mover = v;
 	kp->mover_to = s->cpu->id;
 }
@@ -368,6 +368,7 @@ void lv_gate_to_user(struct lv_vcpu *v)
 	struct lv_kpool *kp;
 
 	switch (READ_ONCE(v->sched.state)) {
+	case LV_SCHED_OUT: /* it is not halted in user space */
 	case LV_SCHED_READY:
 		lv_gate_stop(v, LV_STOP_LEAVE);
 		break;

@@ -20,6 +20,7 @@
 	(&(struct type){ .size = sizeof(struct type), ##__VA_ARGS__ })
 
 SNIPPET(16, count_code, "1: lock incl 0xa000\njmp 1b\n");
+SNIPPET(16, halt_code, "1: hlt\njmp 1b\n");
 SNIPPET(16, port_code, "1: out %al, $0x80\njmp 1b\n");
 
 FIXTURE(sched)
@@ -825,6 +826,34 @@ TEST_F(sched, counts)
 	stop_counting(vms, vcpus);
 	EXPECT_EQ(-ENOENT, dev_ioctl(self->fd, LV_VCPU_INFO,
 				     ARG(lv_vcpu_info, .vm = first)));
+}
+
+/* A signal ends its halt, and an interrupt comes when no thread is there to run it. */
+TEST_F(sched, not_halted_in_user_space)
+{
+	struct kvm_msi nmi = { .address_lo = APIC_GPA, .data = 4 << 8 };
+	struct lv_vcpu_info info;
+	struct vcpu *vcpu;
+	struct vm *vm;
+	u32 id;
+
+	ASSERT_EQ(0, pool_set_policy(self->fd, self->pool, "rr"));
+	vm = vm_new_irqchip();
+	vcpu = vcpu_new(vm, 0);
+	VCPU_SNIPPET(vcpu, MODE_REAL, halt_code);
+	id = vm_newest(self->fd).id;
+	ASSERT_EQ(0, attach(self->fd, id, 0, self->pool));
+	vcpu_start_run(vcpu);
+	do {
+		info = vcpu_info(self->fd, id, 0);
+	} while (!info.stops[4]);
+	EXPECT_EQ(1, info.state);
+	vcpu_kick(vcpu);
+	EXPECT_EQ(-EINTR, vcpu_join(vcpu));
+	MUST(vm->fd, KVM_SIGNAL_MSI, &nmi);
+	EXPECT_EQ(1, vcpu_info(self->fd, id, 0).state);
+	vcpu_free(vcpu);
+	vm_free(vm);
 }
 
 TEST_F(sched, exits)

@@ -142,12 +142,11 @@ void lv_lapic_timer_arm(struct lv_lapic *apic, u64 deadline)
 bool lv_lapic_timer_arm_tsc(struct lv_lapic *apic, u64 tsc)
 {
 	struct lv_vcpu *v = to_vcpu_apic(apic)->vcpu;
-	u64 now = rdtsc();
-	s64 left = tsc - lv_guest_tsc(v, now);
+	u64 host_tsc = tsc - v->tsc_offset;
 
-	if (left <= 0 || !cpu_counts(v))
+	if (!cpu_counts(v) || (s64)(host_tsc - rdtsc()) <= 0)
 		return false;
-	set_backend_timer(v, now + left);
+	set_backend_timer(v, host_tsc);
 	return true;
 }
 

@@ -667,9 +667,10 @@ void lv_core_cpu_timer(struct lv_sched_cpu *cpu)
 		return lv_take(cpu);
 	if (cpu->until > cpu->pool->now)
 		return lv_arm(cpu);
-	cpu->late = v->absent == LV_COMING ? cpu->until - v->since : 0;
+	if (v->absent == LV_COMING) /* it may have been cut short */
+		cpu->late = max_t(s64, cpu->until - v->since, LV_SLICE_MIN);
 	cpu->until = LV_SLICE_FOREVER;
-	if (v->absent == LV_COMING)
+	if (cpu->late)
 		lv_arm(cpu);
 	else
 		lv_ask(cpu, LV_STOP_SLICE);

@@ -43,13 +43,13 @@ void lv_pool_lock(struct lv_kpool *kp)
 }
 
 /*
- * A vCPU was given a CPU that its thread is not bound to. To go there by itself the
- * thread would first have to run where it is bound to, and wait for the vCPU there.
+ * A vCPU was given a CPU that its thread is not bound to, and where it is bound to it
+ * would have to wait for another one before it could go. Unless it is there already.
  */
 static void lv_move(struct lv_vcpu *v, int cpu)
 {
 	mutex_lock(&v->pin_lock);
-	if (v->pinned && READ_ONCE(v->sched.state) != LV_SCHED_FREE) {
+	if (v->pinned && READ_ONCE(v->sched.absent) == LV_COMING) {
 		v->pinned_to = cpu;
 		set_cpus_allowed_ptr(v->pinned, cpumask_of(cpu));
 	}
@@ -106,10 +106,9 @@ void lv_sched_grant(struct lv_sched_vcpu *s)
 {
 	struct lv_kpool *kp = lv_to_kpool(s->pool);
 	struct lv_vcpu *v = lv_of(s);
-	struct task_struct *thread = READ_ONCE(v->pinned);
 
-	if (!kp->can_move || kp->mover || !thread || thread == current ||
-	    READ_ONCE(v->pinned_to) == s->cpu->id ||
+	if (!kp->can_move || kp->mover || s->state != LV_SCHED_RUNNING ||
+	    !READ_ONCE(v->pinned) || READ_ONCE(v->pinned_to) == s->cpu->id ||
 	    !refcount_inc_not_zero(&v->vm->users)) {
 		rcuwait_wake_up(&v->wait);
 		return;

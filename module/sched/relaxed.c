@@ -7,7 +7,7 @@
  * sibling, of its VM and group, that wants to run, it is parked until that has
  * come closer. The one that is furthest behind is never held back.
  *
- * The bound is exact but for the time that a thread needs to leave the guest.
+ * The bound is exact but for the way into the guest and out of it.
  */
 #include "policies.h"
 

@@ -390,6 +390,29 @@ static void test_absent(void)
 	lv_core_cpu_timer(&cpus[0].core);
 	is(cpus[0].core.resched, LV_STOP_SLICE, "which ends");
 
+	/* ... even if that was cut short. */
+	setup(1, 1, 1);
+	policy(&lv_sched_rr);
+	lv_core_ready(a, LV_WAKE_USER);
+	lv_core_settle(&pool);
+	lv_sched_cut(&cpus[0].core, pool.now - MS);
+	lv_core_cpu_timer(&cpus[0].core);
+	pool.now += MS;
+	lv_core_arrive(a);
+	is(cpus[0].timer, pool.now + LV_SLICE_MIN, "cut short on the way");
+	setup(1, 1, 2);
+	policy(&lv_sched_rr);
+	a->slice = LV_SLICE_MIN;
+	lv_core_ready(a, LV_WAKE_USER);
+	lv_core_settle(&pool);
+	lv_core_ready(b, LV_WAKE_USER);
+	pool.now += LV_SLICE_MIN;
+	lv_core_cpu_timer(&cpus[0].core);
+	pool.now += MS;
+	lv_core_arrive(a);
+	pool.now = cpus[0].timer;
+	lv_core_cpu_timer(&cpus[0].core);
+
 	/* ... even if it needs longer from there. */
 	ok(lv_core_prolong(a) && !cpus[0].core.resched, "prolonged");
 	is(cpus[0].timer, pool.now + 2 * LV_SLICE_MIN + MS,
